@@ -1,0 +1,64 @@
+# Casebook: `make run` to use it, `make test` to check it. Both set up what they need, once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+LOCKED := $(PIP) --require-hashes --only-binary :all:
+
+# The first Python here that is 3.11, 3.12 or 3.13; `make PYTHON=… run` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+.PHONY: run test setup lock clean help
+
+help:
+	@echo "make run    set up, ingest corpus/, and serve the page on http://127.0.0.1:8000"
+	@echo "make test   set up, and run every check"
+	@echo "make lock   resolve the dependencies anew"
+	@echo "make clean  remove what set-up and use have made here"
+
+run: setup
+	@echo "==> Ingesting corpus/ (only what changed is read)"
+	@$(BIN)/casebook ingest
+	@echo "==> Starting the service; Ctrl-C stops it"
+	@exec $(BIN)/casebook serve
+
+test: $(VENV)/tested-with
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest
+
+setup: $(VENV)/runs-with
+
+$(VENV)/runs-with: requirements/runtime.lock requirements/torch-cpu.lock \
+		requirements/torch-pypi.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Casebook needs Python 3.11, 3.12 or 3.13 with its venv \
+	module: install one, or name it with make PYTHON=/path/to/python"; exit 1; }
+	@echo "==> Setting up $(VENV) with $$($(PYTHON) --version) (once; a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> Installing torch"
+	@$(LOCKED) --retries 1 --extra-index-url $(CPU_INDEX) -r requirements/torch-cpu.lock || true
+	@$(BIN)/python -m pip show -qq torch || { echo "==> No CPU build of torch to be had for this \
+	Python: installing PyPI's build, on Linux with some 3 GB of CUDA libraries"; \
+	$(LOCKED) -r requirements/torch-pypi.lock; }
+	@echo "==> Installing the other dependencies"
+	@$(LOCKED) -r requirements/runtime.lock
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/tested-with: $(VENV)/runs-with requirements/dev.lock
+	@echo "==> Installing the tools that the tests need"
+	@$(LOCKED) -r requirements/dev.lock
+	@sh .ci/browser $(BIN)
+	@touch $@
+
+lock: setup
+	@$(PIP) uv==0.13.9
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python requirements/lock.py
+
+clean:
+	rm -rf $(VENV) .casebook build *.egg-info

@@ -1,0 +1,1 @@
+"""What is known: documents, chunks, vectors and the ways to search them."""

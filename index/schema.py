@@ -1,0 +1,92 @@
+"""The vocabulary of Casebook as types; see `docs/architecture.md` for the words."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+DocumentId = NewType("DocumentId", str)
+Revision = NewType("Revision", str)
+StateId = NewType("StateId", str)
+EmbeddingKey = NewType("EmbeddingKey", str)
+
+Labels = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One source item at one revision; `text` is the curated markdown that citations point into.
+
+    `access` holds the labels that may read it; times are ISO 8601 in UTC.
+    """
+
+    id: DocumentId
+    title: str
+    text: str
+    source: str
+    kind: str
+    revision: Revision
+    modified_at: str | None
+    ingested_at: str
+    access: Labels
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A span `[start, end)` of its document's text, in characters, and where it stands.
+
+    `heading_path` begins at the document's top heading and ends at the chunk's own section.
+    `body_start` skips the heading lines that the span begins with: `text[body_start:end]` is
+    what the section says. `tokens` is counted by tiktoken over `[start, end)`.
+    """
+
+    start: int
+    end: int
+    body_start: int
+    heading_path: tuple[str, ...]
+    tokens: int
+
+    @property
+    def section(self) -> str:
+        """The last heading above the chunk, or an empty string above any heading."""
+        return self.heading_path[-1] if self.heading_path else ""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A chunk together with the document (at one revision) that it is a slice of."""
+
+    row: int
+    document: Document
+    chunk: Chunk
+
+    @property
+    def text(self) -> str:
+        """The slice of the document that the chunk names."""
+        return self.document.text[self.chunk.start : self.chunk.end]
+
+    @property
+    def body(self) -> str:
+        """The slice without the heading lines in front."""
+        return self.document.text[self.chunk.body_start : self.chunk.end]
+
+    @property
+    def contextual_text(self) -> str:
+        """What is embedded, matched and reranked for this passage."""
+        return contextual_text(self.document.title, self.chunk.heading_path, self.body)
+
+
+def content_hash(*parts: str) -> str:
+    """SHA-256 over the parts, each ended by a NUL so that no two lists of parts collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def contextual_text(title: str, heading_path: tuple[str, ...], body: str) -> str:
+    """What is embedded, matched and reranked for a chunk: its place in front of what it says."""
+    place = [title, *(heading for heading in heading_path if heading != title)]
+    return f"{' > '.join(part for part in place if part)}\n{body}"

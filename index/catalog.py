@@ -456,8 +456,8 @@ def document_digest(document: Document, source_digest: str) -> str:
 
 
 def utc_now() -> datetime:
-    """The wall clock in UTC, cut to seconds."""
-    return datetime.now(UTC).replace(microsecond=0)
+    """The wall clock in UTC."""
+    return datetime.now(UTC)
 
 
 def _passage(row: sqlite3.Row, document: Document) -> Passage:

@@ -148,16 +148,16 @@ def bm25(query: Sequence[str], shelves: Sequence[LexicalShelf]) -> list[NDArray[
 def to_bytes(shelf: LexicalShelf) -> bytes:
     """The shelf as an `.npz` file without pickled objects."""
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    arrays: dict[str, Any] = {
         **_packed("terms", shelf.vocabulary),
         **_packed("words", shelf.words),
-        starts=shelf.starts,
-        chunks=shelf.chunks,
-        counts=shelf.counts,
-        lengths=shelf.lengths,
-        word_chunks=shelf.word_chunks,
-    )
+        "starts": shelf.starts,
+        "chunks": shelf.chunks,
+        "counts": shelf.counts,
+        "lengths": shelf.lengths,
+        "word_chunks": shelf.word_chunks,
+    }
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from index import vectors
 from index.catalog import Catalog
-from index.lexical import bm25, idf, statistics
 from index.lexical import K1 as BM25_K1
+from index.lexical import bm25, idf, statistics
 from index.schema import Passage
 from index.store import Shelf
 from index.text import terms

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,8 +86,7 @@ def publish(
     now = utc_now()
     files = _derive(catalog, document_rows, dimension)
     digests = {name: _sha256(data) for name, data in files.items()}
-    fingerprint = json.dumps([sorted(document_rows), digests, model, now.isoformat()])
-    state_id = StateId(f"{now:%Y%m%dT%H%M%SZ}-{_sha256(fingerprint.encode())[:8]}")
+    state_id = StateId(f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}")
     _write_files(folder / "states" / state_id, files)
     state = State(state_id, now.isoformat(), model, dimension, digests)
     catalog.publish(state, document_rows)

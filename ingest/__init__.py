@@ -1,0 +1,1 @@
+"""How sources become documents, chunks and a new index state."""

@@ -1,0 +1,157 @@
+"""Shared parts of the tests: the real models, the real corpus, a real server and a real browser."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assistant.assistant import Assistant
+from assistant.schema import Answer, AskRequest, Turn
+from index.embedder import SentenceTransformerEmbedder
+from index.reader import IndexReader
+from index.reranker import Reranker, load_reranker
+from ingest.sync import Progress, Summary, sync
+
+ROOT = Path(__file__).parent.parent
+PUBLIC = frozenset({"public"})
+
+
+def quiet(progress: Progress) -> None:
+    """A report that shows nothing."""
+
+
+@pytest.fixture(scope="session")
+def embedder() -> SentenceTransformerEmbedder:
+    return SentenceTransformerEmbedder()
+
+
+@pytest.fixture(scope="session")
+def reranker() -> Reranker:
+    return load_reranker()
+
+
+class World:
+    """A folder of documents with an index beside it, for tests that change documents."""
+
+    def __init__(
+        self, base: Path, embedder: SentenceTransformerEmbedder, reranker: Reranker
+    ) -> None:
+        self.base = base
+        self.docs = base / "docs"
+        self.docs.mkdir(exist_ok=True)
+        self.index = base / "index"
+        self.embedder = embedder
+        self.reranker = reranker
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.docs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def ingest(self, *paths: Path) -> Summary:
+        return sync(
+            paths or (self.docs,),
+            self.index,
+            self.embedder,
+            base=self.base,
+            default_access=PUBLIC,
+            report=quiet,
+        )
+
+    def assistant(self, labels: frozenset[str] = PUBLIC) -> Assistant:
+        return Assistant(IndexReader(self.index), self.embedder, self.reranker, labels, self.base)
+
+    def ask(self, question: str, labels: frozenset[str] = PUBLIC) -> Answer:
+        return self.assistant(labels).ask(AskRequest(question=question, explain=True))
+
+
+@pytest.fixture
+def world(tmp_path: Path, embedder: SentenceTransformerEmbedder, reranker: Reranker) -> World:
+    return World(tmp_path, embedder, reranker)
+
+
+@pytest.fixture(scope="session")
+def case_studies_index(
+    tmp_path_factory: pytest.TempPathFactory, embedder: SentenceTransformerEmbedder
+) -> Path:
+    folder = tmp_path_factory.mktemp("case-studies") / "index"
+    sync(
+        [ROOT / "corpus"],
+        folder,
+        embedder,
+        base=ROOT,
+        default_access=PUBLIC,
+        report=quiet,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def assistant(
+    case_studies_index: Path, embedder: SentenceTransformerEmbedder, reranker: Reranker
+) -> Iterator[Assistant]:
+    assistant = Assistant(IndexReader(case_studies_index), embedder, reranker, PUBLIC, ROOT)
+    yield assistant
+    assistant.close()
+
+
+def ask(assistant: Assistant, question: str, *earlier: str) -> Answer:
+    """Ask with an explanation, after some earlier questions."""
+    turns = [Turn(question=question) for question in earlier]
+    return assistant.ask(AskRequest(question=question, explain=True, conversation=turns))
+
+
+def casebook(
+    *arguments: str, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "assistant.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def live_server(case_studies_index: Path) -> Iterator[str]:
+    """The address of a real server over the case studies."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assistant.cli", "serve", "--port", "0"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "CASEBOOK_INDEX": str(case_studies_index),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if found := re.search(r"ready: (http://\S+)", line):
+            break
+    else:
+        pytest.fail("the server did not start:\n" + "".join(lines))
+    yield found[1]
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def artifacts_dir() -> Path:
+    """Where screenshots are kept after the tests."""
+    folder = ROOT / "build" / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -15,7 +15,7 @@ from index.store import Shelf
 from index.text import terms
 
 DEPTH = 50
-"""Candidates taken from each of the two searches before fusion."""
+"""Candidates taken from each of the two searches before fusion, or more where more are wanted."""
 
 LEXICAL_WEIGHT = 0.3
 """The share of BM25 in the fused score; see `docs/retrieval.md` for the values tried."""
@@ -60,7 +60,9 @@ def retrieve(
     """
     lexical_scores = _lexical_scores(query, shelves)
     if only is None:
-        chosen = _dense_positions(vector, shelves) | _lexical_positions(lexical_scores)
+        depth = max(DEPTH, k)
+        chosen = _dense_positions(vector, shelves, depth)
+        chosen |= _lexical_positions(lexical_scores, depth)
     else:
         chosen = _positions_of(catalog.rows_of(only), shelves)
     found = []
@@ -117,22 +119,26 @@ def _lexical_scores(query: str, shelves: Sequence[Shelf]) -> list[NDArray[np.flo
     return [score / most if most else score for score in scores]
 
 
-def _dense_positions(vector: NDArray[np.float32], shelves: Sequence[Shelf]) -> set[tuple[int, int]]:
+def _dense_positions(
+    vector: NDArray[np.float32], shelves: Sequence[Shelf], depth: int
+) -> set[tuple[int, int]]:
     found = [
         (score, number, position)
         for number, shelf in enumerate(shelves)
-        for position, score in vectors.search(shelf.faiss, vector, DEPTH)
+        for position, score in vectors.search(shelf.faiss, vector, depth)
     ]
     found.sort(key=lambda item: (-item[0], item[1:]))
-    return {(number, position) for _, number, position in found[:DEPTH]}
+    return {(number, position) for _, number, position in found[:depth]}
 
 
-def _lexical_positions(scores: Sequence[NDArray[np.float32]]) -> set[tuple[int, int]]:
+def _lexical_positions(
+    scores: Sequence[NDArray[np.float32]], depth: int
+) -> set[tuple[int, int]]:
     found = [
         (float(score[position]), number, int(position))
         for number, score in enumerate(scores)
-        for position in np.argsort(-score, kind="stable")[:DEPTH]
+        for position in np.argsort(-score, kind="stable")[:depth]
         if score[position] > 0
     ]
     found.sort(key=lambda item: (-item[0], item[1:]))
-    return {(number, position) for _, number, position in found[:DEPTH]}
+    return {(number, position) for _, number, position in found[:depth]}

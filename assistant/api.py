@@ -1,0 +1,199 @@
+"""The HTTP service: thin routes that parse, call one function and return a model."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.staticfiles import StaticFiles
+
+from assistant import problems
+from assistant.assistant import Assistant
+from assistant.jobs import Job, Jobs
+from assistant.schema import (
+    Answer,
+    AskRequest,
+    DocumentDetail,
+    DocumentList,
+    SearchResult,
+    Suggestions,
+)
+
+log = logging.getLogger("casebook.api")
+
+WEB = Path(__file__).parent / "web"
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""The page loads its own files and asks its own server, and nothing else."""
+
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+MAX_HITS = 100
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"model": problems.Problem, "description": "The input can't be used"},
+    503: {"model": problems.Problem, "description": "No index to answer from"},
+}
+MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": problems.Problem, "description": "Not there"}
+}
+
+
+def create_app(assistant: Assistant, jobs: Jobs) -> FastAPI:
+    """The application around one assistant."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> Any:
+        yield
+        assistant.close()
+
+    app = FastAPI(
+        title="Casebook",
+        description="Short answers made of cited passages, or an honest word that there is none.",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    _add_headers(app)
+    _add_answers(app, assistant)
+    _add_documents(app, assistant)
+    _add_ingestion(app, jobs)
+    _add_health(app, assistant)
+    _add_page(app)
+    return app
+
+
+def _add_headers(app: FastAPI) -> None:
+    @app.middleware("http")
+    async def headers(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
+
+
+def _add_answers(app: FastAPI, assistant: Assistant) -> None:
+    @app.post("/ask", responses=ERRORS, response_model=Answer)
+    def ask(request: Request, question: AskRequest) -> Any:
+        """Answer a question from the sources, or say that they hold no answer.
+
+        With `Accept: text/event-stream` the answer comes as events: `citations`, one `sentence`
+        after another, and `answer`, which is the whole answer as it would be returned here.
+        """
+        answer = assistant.ask(question)
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return EventSourceResponse(_events(answer))
+        return answer
+
+    @app.get("/search", responses=ERRORS)
+    def search(
+        q: Annotated[str, Query(description="what to look for", max_length=4000)],
+        k: Annotated[int, Query(ge=1, le=MAX_HITS, description="how many passages")] = 10,
+    ) -> SearchResult:
+        """The passages that fit a query, best first."""
+        return assistant.search(q, k)
+
+    @app.get("/suggestions", responses=ERRORS)
+    def suggestions() -> Suggestions:
+        """Questions to begin with."""
+        return assistant.suggestions()
+
+
+def _events(answer: Answer) -> Iterator[bytes]:
+    citations = [citation.model_dump() for citation in answer.citations]
+    yield format_sse_event(event="citations", data_str=json.dumps(citations))
+    for sentence in answer.sentences:
+        yield format_sse_event(event="sentence", data_str=sentence.model_dump_json())
+    yield format_sse_event(event="answer", data_str=answer.model_dump_json())
+
+
+def _add_documents(app: FastAPI, assistant: Assistant) -> None:
+    @app.get("/documents", responses=ERRORS)
+    def documents() -> DocumentList:
+        """The documents there are, without their texts."""
+        return assistant.documents()
+
+    @app.get("/documents/{document_id}", responses=ERRORS | MISSING)
+    def document(document_id: str) -> DocumentDetail:
+        """One document, with the text that citations point into."""
+        return assistant.document(document_id)
+
+
+def _add_ingestion(app: FastAPI, jobs: Jobs) -> None:
+    conflict: dict[int | str, dict[str, Any]] = {
+        409: {"model": problems.Problem, "description": "Another ingestion is running"}
+    }
+
+    @app.post("/ingest", status_code=202, responses=conflict)
+    def ingest(response: Response) -> dict[str, Any]:
+        """Bring the index up to date with the configured corpus; returns the job to ask after."""
+        job = jobs.start()
+        response.headers["Location"] = f"/ingest/{job.id}"
+        return job.view()
+
+    @app.get("/ingest/{job_id}", responses=MISSING)
+    def ingest_job(request: Request, job_id: str) -> Any:
+        """How far an ingestion is; as `progress` events with `Accept: text/event-stream`."""
+        job = jobs.get(job_id)
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return EventSourceResponse(_job_events(job))
+        return job.view()
+
+
+def _job_events(job: Job) -> Iterator[bytes]:
+    while True:
+        with job.changed:
+            view = job.view()
+        event = "progress" if view["state"] == "running" else view["state"]
+        yield format_sse_event(event=event, data_str=json.dumps(view))
+        if event != "progress":
+            return
+        with job.changed:
+            if job.view() == view:
+                job.changed.wait(timeout=10)
+
+
+def _add_health(app: FastAPI, assistant: Assistant) -> None:
+    @app.get("/health/live")
+    def live() -> dict[str, str]:
+        """The process runs; nothing else is asked."""
+        return {"status": "live"}
+
+    @app.get("/health/ready", responses=ERRORS)
+    def ready() -> dict[str, str]:
+        """Questions can be answered: there is an index, and the models are loaded."""
+        return {"status": "ready", "index_state": assistant.ready()}
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/static", StaticFiles(directory=WEB), name="static")

@@ -1,0 +1,254 @@
+"""The assistant: from a question to an answer of cited passages, or an abstention with its reason."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assistant import compose
+from assistant.confidence import judge
+from assistant.extract import Quote, extract, names_only, overview
+from assistant.freshness import is_stale
+from assistant.question import Question, correct, last_subject, leans_on_conversation
+from assistant.rank import Ranking, rank
+from assistant.schema import (
+    Answer,
+    AskRequest,
+    DocumentDetail,
+    DocumentList,
+    Filters,
+    SearchHit,
+    SearchResult,
+    Suggestions,
+    Turn,
+)
+from assistant.settings import Settings
+from assistant.suggest import suggestions
+from assistant.support import PassageTokens, word_support
+from index.embedder import Embedder, SentenceTransformerEmbedder
+from index.errors import InvalidInput, NotFound
+from index.reader import IndexReader
+from index.reranker import Reranker, load_reranker
+from index.retriever import retrieve
+from index.schema import Document, StateId
+from index.store import OpenState, Shelf
+
+log = logging.getLogger("casebook.assistant")
+
+SUGGESTED = 4
+SUPPORTING = 3
+"""Passages in which support for the question's words is looked for."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one request may see: a state, its readable shelves, and the filter as document ids."""
+
+    state: OpenState
+    shelves: tuple[Shelf, ...]
+    only: frozenset[str] | None = None
+
+
+class Assistant:
+    """Answers from one index with one embedder and one reranker. Safe to share between threads."""
+
+    def __init__(
+        self,
+        reader: IndexReader,
+        embedder: Embedder,
+        reranker: Reranker,
+        labels: frozenset[str],
+        base: Path,
+    ) -> None:
+        self.reader = reader
+        self.embedder = embedder
+        self.reranker = reranker
+        self.labels = labels
+        self.base = base
+        self._tokens = PassageTokens(embedder)
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self.reader.close()
+
+    def ready(self) -> str:
+        """The id of the state that questions are answered from; raises `IndexUnavailable`."""
+        return self.reader.current().state.id
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def ask(self, request: AskRequest) -> Answer:
+        """Answer a question from what the caller may read."""
+        began = time.perf_counter()
+        reading = self._reading(request.filters)
+        question = self._understand(request.question, request.conversation, reading)
+        embedding, tokens = self.embedder.embed_tokens([question.searched])
+        embedded = time.perf_counter()
+        ranking = rank(
+            question.searched,
+            embedding[0],
+            reading.shelves,
+            self.reader.catalog,
+            self.reranker,
+            reading.only,
+        )
+        if not ranking.candidates:
+            return compose.nothing(
+                question, reading.state.state.id, reading.shelves, request.explain
+            )
+        judging = time.perf_counter()
+        supporting = [
+            candidate.passage.contextual_text for candidate in ranking.candidates[:SUPPORTING]
+        ]
+        support = word_support(question.searched, tokens[0], self._tokens.of(supporting))
+        confidence = judge(question.searched, ranking.candidates, support)
+        judged = time.perf_counter()
+        quotes = self._quotes(question, ranking, reading) if confidence.enough else []
+        done = time.perf_counter()
+        times = {
+            "understand_and_embed": 1000 * (embedded - began),
+            **ranking.times_ms,
+            "judge": 1000 * (judged - judging),
+            "extract": 1000 * (done - judged),
+            "total": 1000 * (done - began),
+        }
+        log.info("%s in %.0f ms", "answered" if quotes else "abstained", times["total"])
+        return compose.answer(
+            question=question,
+            ranking=replace(ranking, times_ms=times),
+            confidence=confidence,
+            quotes=quotes,
+            state_id=reading.state.state.id,
+            shelves=reading.shelves,
+            models={"embedder": self.embedder.name, "reranker": self.reranker.name},
+            stale=self._stale,
+            explain=request.explain,
+        )
+
+    def _understand(self, asked: str, conversation: Sequence[Turn], reading: _Reading) -> Question:
+        """Mend typos, and take the subject from the conversation where the question has none."""
+        shelves = [shelf.lexical for shelf in reading.shelves]
+        mended, corrections = correct(asked, shelves, self.embedder.is_word)
+        if not conversation or not leans_on_conversation(mended):
+            return Question(asked, mended, corrections)
+        earlier = last_subject([turn.question for turn in conversation])
+        if earlier is None:
+            return Question(asked, mended, corrections)
+        topic = self._topic(correct(earlier, shelves, self.embedder.is_word)[0], reading)
+        return Question(asked, f"{topic}: {mended}", corrections, from_conversation=True)
+
+    def _topic(self, question: str, reading: _Reading) -> str:
+        """What an earlier question was about: the title of the document that answers it best."""
+        vector = self.embedder.embed([question])[0]
+        ranking = rank(
+            question, vector, reading.shelves, self.reader.catalog, self.reranker, reading.only
+        )
+        return ranking.candidates[0].passage.document.title if ranking.candidates else question
+
+    def _quotes(self, question: Question, ranking: Ranking, reading: _Reading) -> list[Quote]:
+        best = ranking.candidates[0]
+        if names_only(question.searched, best.passage.document.title):
+            passages = self.reader.catalog.passages_of(
+                reading.state.state.id, best.passage.document.id
+            )
+            return overview(passages, best.scores["final"])
+        return extract(question.searched, ranking.candidates, self.reranker)
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def search(self, query: str, k: int) -> SearchResult:
+        """The best passages for a query, by retrieval and reranking."""
+        if not query.strip():
+            raise InvalidInput("the query is blank: say what to look for, like /search?q=restore")
+        reading = self._reading(None)
+        vector = self.embedder.embed([query])[0]
+        ranking = rank(query, vector, reading.shelves, self.reader.catalog, self.reranker)
+        found = list(ranking.candidates)
+        if k > len(found):
+            seen = {candidate.passage.row for candidate in found}
+            more = retrieve(query, vector, reading.shelves, self.reader.catalog, k)
+            found += [candidate for candidate in more if candidate.passage.row not in seen]
+        hits = [
+            SearchHit(
+                document_id=candidate.passage.document.id,
+                title=candidate.passage.document.title,
+                section=candidate.passage.chunk.section,
+                source=candidate.passage.document.source,
+                start=candidate.passage.chunk.start,
+                end=candidate.passage.chunk.end,
+                text=candidate.passage.text,
+                score=compose.score(candidate),
+            )
+            for candidate in found[:k]
+        ]
+        return SearchResult(hits=hits, index_state=reading.state.state.id)
+
+    def documents(self) -> DocumentList:
+        """The documents that the caller may read."""
+        state = self.reader.current().state
+        summaries = [
+            compose.summary(document, self._stale(document))
+            for document in self._readable(state.id)
+        ]
+        return DocumentList(documents=summaries, total=len(summaries), index_state=state.id)
+
+    def document(self, document_id: str) -> DocumentDetail:
+        """One document; raises `NotFound` alike for one that is absent and one that is hidden."""
+        state = self.reader.current().state
+        document = self.reader.catalog.document(state.id, document_id)
+        if document is None or not document.access & self.labels:
+            raise NotFound(f"no document {document_id!r}: GET /documents lists those there are")
+        return compose.detail(document, self._stale(document))
+
+    def suggestions(self) -> Suggestions:
+        """Questions to begin with."""
+        state = self.reader.current().state
+        documents = self._readable(state.id)
+        step = max(1, len(documents) // SUGGESTED)
+        passages = [
+            passage
+            for document in documents[::step][:SUGGESTED]
+            for passage in self.reader.catalog.passages_of(state.id, document.id)
+        ]
+        return Suggestions(questions=suggestions(passages, SUGGESTED))
+
+    def _readable(self, state_id: StateId) -> list[Document]:
+        documents = self.reader.catalog.documents(state_id)
+        return [document for document in documents if document.access & self.labels]
+
+    def _reading(self, filters: Filters | None) -> _Reading:
+        state = self.reader.current()
+        shelves = state.readable(self.labels)
+        if filters is None:
+            return _Reading(state, shelves)
+        only = frozenset(
+            document.id
+            for document in self.reader.catalog.documents(state.state.id)
+            if document.access & self.labels and _matches(document, filters)
+        )
+        return _Reading(state, shelves, only)
+
+    def _stale(self, document: Document) -> bool:
+        return is_stale(document, self.base)
+
+
+def _matches(document: Document, filters: Filters) -> bool:
+    tags = document.metadata.get("tags") or []
+    return (
+        (filters.kind is None or document.kind in filters.kind)
+        and (filters.tags is None or bool(set(filters.tags) & {str(tag) for tag in tags}))
+        and (filters.document_id is None or document.id in filters.document_id)
+        and (filters.source is None or document.source.startswith(filters.source))
+    )
+
+
+def open_assistant(settings: Settings) -> Assistant:
+    """Load the models side by side and open the index when first asked; raises `ModelUnavailable`."""
+    return Assistant(
+        reader=IndexReader(settings.index),
+        embedder=SentenceTransformerEmbedder(settings.embedder),
+        reranker=load_reranker(settings.reranker),
+        labels=frozenset(settings.anonymous_access),
+        base=Path.cwd(),
+    )

@@ -1,0 +1,172 @@
+"""The command line: `casebook ingest | ask | search | serve | export`."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from index.errors import CasebookError, InvalidInput
+
+# Heavy parts (models, FAISS, the server) are imported by the commands that use them, so that
+# `casebook --help` answers at once.
+
+
+class _Commands(click.Group):
+    """Turns our errors into one line and an exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except CasebookError as error:
+            click.echo(f"casebook: {error}", err=True)
+            context.exit(error.exit_code)
+
+
+def _index_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--index", type=click.Path(path_type=Path), help="Folder of the index [.casebook/index]."
+    )(command)
+
+
+def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="casebook")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is done.")
+def main(verbose: bool) -> None:
+    """Ask your own engineering knowledge: short answers of cited passages, or an honest no."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@_index_option
+@_json_option
+def ingest(paths: tuple[Path, ...], index: Path | None, as_json: bool) -> None:
+    """Bring the index up to date with the documents under PATHS (default: the corpus).
+
+    Reads .md, .txt, .rst, .html, .pdf and .docx. Only what is new or changed is read and embedded;
+    what was deleted leaves the index. Exits with 4 where a file could not be read; the others are
+    ingested all the same.
+    """
+    from assistant.progress import summary_lines, track
+    from assistant.settings import load_settings
+    from index.embedder import SentenceTransformerEmbedder
+    from ingest.sync import sync
+
+    settings = load_settings(corpus=list(paths) or None, index=index)
+    with track(sys.stderr) as report:
+        summary = sync(
+            settings.corpus,
+            settings.index,
+            SentenceTransformerEmbedder(settings.embedder),
+            base=Path.cwd(),
+            default_access=frozenset(settings.default_access),
+            report=report,
+        )
+    click.echo(json.dumps(asdict(summary)) if as_json else "\n".join(summary_lines(summary)))
+    if summary.failed:
+        sys.exit(4)
+
+
+@main.command()
+@click.argument("question")
+@click.option("--explain", is_flag=True, help="Show how the answer came about.")
+@_index_option
+@_json_option
+def ask(question: str, explain: bool, index: Path | None, as_json: bool) -> None:
+    """Answer QUESTION from the sources, or say that they hold no answer."""
+    from pydantic import ValidationError
+
+    from assistant.assistant import open_assistant
+    from assistant.schema import AskRequest
+    from assistant.settings import load_settings
+    from assistant.terminal import show_answer
+
+    try:
+        request = AskRequest(question=_question(question), explain=explain)
+    except ValidationError as error:
+        raise InvalidInput(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    answer = open_assistant(load_settings(index=index)).ask(request)
+    if as_json:
+        click.echo(answer.model_dump_json(indent=2))
+    else:
+        show_answer(answer)
+
+
+def _question(text: str) -> str:
+    """The argument as text; bytes that are no UTF-8 arrive as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput("the question is not UTF-8: set a UTF-8 locale and ask again") from error
+    if text == "-":
+        return sys.stdin.read().strip()
+    return text
+
+
+@main.command()
+@click.argument("query")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 100), help="Passages.")
+@_index_option
+@_json_option
+def search(query: str, k: int, index: Path | None, as_json: bool) -> None:
+    """Show the passages that fit QUERY, best first."""
+    from assistant.assistant import open_assistant
+    from assistant.settings import load_settings
+    from assistant.terminal import show_hits
+
+    result = open_assistant(load_settings(index=index)).search(_question(query), k)
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+    else:
+        show_hits(result)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on [127.0.0.1].")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any free one [8000].")
+@_index_option
+def serve(host: str | None, port: int | None, index: Path | None) -> None:
+    """Serve the chat page and the HTTP API."""
+    from assistant.server import run
+    from assistant.settings import load_settings
+
+    run(load_settings(host=host, port=port, index=index))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "jsonl"]),
+    default="markdown",
+    show_default=True,
+    help="Documents as markdown with front matter, or chunks with metadata for another embedder.",
+)
+@_index_option
+def export(directory: Path, form: str, index: Path | None) -> None:
+    """Write the curated corpus to DIRECTORY."""
+    from assistant.settings import load_settings
+    from ingest.export import export_jsonl, export_markdown
+
+    settings = load_settings(index=index)
+    write = export_markdown if form == "markdown" else export_jsonl
+    count = write(settings.index, directory)
+    click.echo(f"wrote {count} {'documents' if form == 'markdown' else 'chunks'} to {directory}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Composing: quotes and judgements as the answer that goes over the wire."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from assistant.confidence import Confidence
+from assistant.extract import Quote
+from assistant.question import Question
+from assistant.rank import Ranking
+from assistant.schema import (
+    Answer,
+    AnswerSentence,
+    Citation,
+    DocumentDetail,
+    DocumentSummary,
+    Trace,
+    TraceCandidate,
+    TraceConfidence,
+    TraceQuery,
+)
+from index.retriever import Candidate
+from index.schema import Document, Passage
+from index.sentences import plain
+from index.store import Shelf
+
+NEAREST = 3
+"""Candidates that an abstention shows."""
+
+TRACED = 10
+"""Candidates that a trace shows."""
+
+IsStale = Callable[[Document], bool]
+
+
+def answer(
+    *,
+    question: Question,
+    ranking: Ranking,
+    confidence: Confidence,
+    quotes: Sequence[Quote],
+    state_id: str,
+    shelves: Sequence[Shelf],
+    models: Mapping[str, str],
+    stale: IsStale,
+    explain: bool,
+) -> Answer:
+    """The answer made of the quotes, or the abstention if there are none."""
+    reason = None if quotes else _reason(confidence)
+    if quotes:
+        citations = [
+            _citation(n, quote.passage, quote.start, quote.end, quote.score, stale)
+            for n, quote in enumerate(quotes, 1)
+        ]
+    else:
+        citations = [
+            _candidate_citation(n, candidate, stale)
+            for n, candidate in enumerate(ranking.candidates[:NEAREST], 1)
+        ]
+    sentences = [
+        AnswerSentence(text=plain(quote.text), citations=[n]) for n, quote in enumerate(quotes, 1)
+    ]
+    trace = _trace(question, ranking, confidence, shelves, models, reason) if explain else None
+    return Answer(
+        status="answered" if quotes else "abstained",
+        mode="extractive",
+        answer=" ".join(
+            f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}"
+            for sentence in sentences
+        ),
+        sentences=sentences,
+        citations=citations,
+        confidence=round(confidence.value, 4),
+        index_state=state_id,
+        notice=reason,
+        trace=trace,
+    )
+
+
+def nothing(question: Question, state_id: str, shelves: Sequence[Shelf], explain: bool) -> Answer:
+    """The abstention where there is no passage at all that the caller may read."""
+    reason = "There is nothing to answer from: no readable document fits the question's filters."
+    silent = Confidence(0.0, 0.0, {}, (), ())
+    trace = _trace(question, Ranking((), {}), silent, shelves, {}, reason) if explain else None
+    return Answer(
+        status="abstained",
+        mode="extractive",
+        answer="",
+        sentences=[],
+        citations=[],
+        confidence=0.0,
+        index_state=state_id,
+        notice=reason,
+        trace=trace,
+    )
+
+
+_KIND_WORDS = {"address": "an address or link", "money": "an amount of money"}
+
+
+def _reason(confidence: Confidence) -> str:
+    """Why there is no answer, in words for people."""
+    if confidence.missing_kinds:
+        wanted = " or ".join(
+            _KIND_WORDS.get(kind, f"a {kind}") for kind in confidence.missing_kinds
+        )
+        return f"The nearest passages state no such thing: the question asks for {wanted}."
+    if confidence.silent_on:
+        named = ", ".join(f"“{word}”" for word in confidence.silent_on)
+        return f"The nearest passages say nothing about {named}."
+    return "The nearest passages are about something near, and do not answer this."
+
+
+def _citation(
+    n: int,
+    passage: Passage,
+    start: int,
+    end: int,
+    score: float,
+    stale: IsStale,
+    candidate: bool = False,
+) -> Citation:
+    document = passage.document
+    return Citation(
+        n=n,
+        document_id=document.id,
+        title=document.title,
+        section=passage.chunk.section,
+        heading_path=list(passage.chunk.heading_path),
+        source=document.source,
+        kind=document.kind,
+        revision=document.revision,
+        start=start,
+        end=end,
+        quote=document.text[start:end],
+        score=round(score, 4),
+        modified_at=document.modified_at,
+        ingested_at=document.ingested_at,
+        stale=stale(document),
+        candidate=candidate,
+    )
+
+
+def _candidate_citation(n: int, candidate: Candidate, stale: IsStale) -> Citation:
+    passage = candidate.passage
+    return _citation(
+        n,
+        passage,
+        passage.chunk.body_start,
+        passage.chunk.end,
+        score(candidate),
+        stale,
+        candidate=True,
+    )
+
+
+def score(candidate: Candidate) -> float:
+    """The score that a candidate was ordered by."""
+    return round(candidate.scores.get("final", candidate.scores["fused"]), 4)
+
+
+def _trace(
+    question: Question,
+    ranking: Ranking,
+    confidence: Confidence,
+    shelves: Sequence[Shelf],
+    models: Mapping[str, str],
+    reason: str | None,
+) -> Trace:
+    return Trace(
+        query=TraceQuery(
+            asked=question.asked,
+            searched=question.searched,
+            corrections=dict(question.corrections),
+            from_conversation=question.from_conversation,
+        ),
+        shelves=[sorted(shelf.labels) for shelf in shelves],
+        candidates=[
+            TraceCandidate(
+                document_id=candidate.passage.document.id,
+                title=candidate.passage.document.title,
+                section=candidate.passage.chunk.section,
+                start=candidate.passage.chunk.start,
+                end=candidate.passage.chunk.end,
+                ranks=dict(candidate.ranks),
+                scores={name: round(value, 4) for name, value in candidate.scores.items()},
+            )
+            for candidate in ranking.candidates[:TRACED]
+        ],
+        confidence=TraceConfidence(
+            value=round(confidence.value, 4),
+            threshold=confidence.threshold,
+            parts={name: round(value, 4) for name, value in confidence.parts.items()},
+        ),
+        reason=reason,
+        models=dict(models),
+        times_ms={stage: round(ms, 2) for stage, ms in ranking.times_ms.items()},
+    )
+
+
+def summary(document: Document, stale: bool) -> DocumentSummary:
+    """A document without its text."""
+    return DocumentSummary(**_fields(document, stale))
+
+
+def detail(document: Document, stale: bool) -> DocumentDetail:
+    """A document with its text."""
+    return DocumentDetail(**_fields(document, stale), text=document.text)
+
+
+def _fields(document: Document, stale: bool) -> dict[str, Any]:
+    return {
+        "id": document.id,
+        "title": document.title,
+        "source": document.source,
+        "kind": document.kind,
+        "revision": document.revision,
+        "modified_at": document.modified_at,
+        "ingested_at": document.ingested_at,
+        "stale": stale,
+        "access": sorted(document.access),
+        "metadata": dict(document.metadata),
+    }

@@ -1,0 +1,148 @@
+"""Confidence: the probability that the sources hold the answer, from signals a person can read.
+
+A logistic model over a few signals. Its weights, the threshold and where they came from lie in
+`confidence.json`, written by `benchmarks/calibrate.py`; nothing here is set by hand.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from assistant.question import (
+    asks_yes_or_no,
+    expected_kinds,
+    focus_words,
+    holds_kind,
+    named_things,
+)
+from assistant.roles import asked_roles
+from assistant.support import WordSupport
+from index.retriever import Candidate
+
+MODEL_FILE = Path(__file__).with_name("confidence.json")
+
+UNSUPPORTED = 0.45
+"""Support below which a word counts as not spoken of: the likeness of unrelated words is 0.1 to 0.4,
+that of a synonym 0.4 to 0.7, of the same word 0.7 to 1."""
+
+NAMED = 0.6
+"""Support below which a name that is not written in the passages is not there under another form."""
+
+NO_FOCUS = 0.7
+"""What `focus` is where a question has no such phrase: between unsupported and supported."""
+
+REREAD_FROM = -8.0
+"""Below this the reranker's logits no longer tell a paraphrase from another subject."""
+
+JUDGED = 3
+"""Candidates that are looked at: those an answer may draw on."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The probability, the threshold below which the assistant abstains, and the signals."""
+
+    value: float
+    threshold: float
+    parts: Mapping[str, float]
+    silent_on: tuple[str, ...]
+    missing_kinds: tuple[str, ...]
+
+    @property
+    def enough(self) -> bool:
+        """Whether to answer."""
+        return self.value >= self.threshold
+
+
+@dataclass(frozen=True)
+class Model:
+    """A logistic model: `probability = sigmoid(bias + sum(weights[name] * signal[name]))`."""
+
+    weights: Mapping[str, float]
+    bias: float
+    threshold: float
+
+    def probability(self, signals: Mapping[str, float]) -> float:
+        """The probability for one question's signals."""
+        logit = self.bias + sum(weight * signals[name] for name, weight in self.weights.items())
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+
+
+@lru_cache(maxsize=1)
+def load_model() -> Model:
+    """The calibrated model that comes with the package."""
+    stored = json.loads(MODEL_FILE.read_text(encoding="utf-8"))
+    return Model(stored["weights"], stored["bias"], stored["threshold"])
+
+
+def signals(
+    question: str, candidates: Sequence[Candidate], support: Sequence[WordSupport]
+) -> dict[str, float]:
+    """What speaks for and against an answer in the candidates, best first and at least one.
+
+    `rerank`: the best logit of the first three, kept within what the model separates; `dense` and
+    `lexical`: likeness of the first; `role`: how far its heading is the part asked for, and
+    `asks_role` whether one was; `support_*` and `unsupported`: over the words that name the
+    subject; `focus`: support of what is asked for ("which *vector database*"); `name_missing`: a
+    name that no passage has; `kind_missing`: a version, number, date … that the first passage
+    would have to hold.
+    """
+    best = candidates[0]
+    strengths = [each.support for each in support if each.subject] or [1.0]
+    focus_strengths = [each.support for each in support if each.word in focus_words(question)]
+    focus = sum(focus_strengths) / len(focus_strengths) if focus_strengths else NO_FOCUS
+    return {
+        "rerank": max(REREAD_FROM, *(_logit(candidate) for candidate in candidates[:JUDGED])),
+        "dense": best.scores["dense"],
+        "lexical": best.scores["lexical"],
+        "role": best.scores["role"] * min(1.0, focus / NO_FOCUS),
+        "asks_role": float(bool(asked_roles(question))),
+        "support_mean": sum(strengths) / len(strengths),
+        "support_least": min(strengths),
+        "unsupported": sum(each < UNSUPPORTED for each in strengths) / len(strengths),
+        "focus": focus,
+        "yes_no": float(asks_yes_or_no(question)),
+        "name_missing": float(bool(_missing_names(question, candidates, support))),
+        "kind_missing": float(bool(_missing_kinds(question, candidates))),
+    }
+
+
+def _logit(candidate: Candidate) -> float:
+    return candidate.scores.get("rerank", REREAD_FROM)
+
+
+def _missing_names(
+    question: str, candidates: Sequence[Candidate], support: Sequence[WordSupport]
+) -> list[str]:
+    said = " ".join(each.passage.contextual_text for each in candidates[:JUDGED]).lower()
+    strength = {each.word: each.support for each in support}
+    return [
+        name
+        for name in named_things(question)
+        if name.lower() not in said and strength.get(name, 1.0) < NAMED
+    ]
+
+
+def _missing_kinds(question: str, candidates: Sequence[Candidate]) -> list[str]:
+    body = candidates[0].passage.body
+    return [kind for kind in expected_kinds(question) if not holds_kind(kind, body)]
+
+
+def judge(
+    question: str, candidates: Sequence[Candidate], support: Sequence[WordSupport]
+) -> Confidence:
+    """How likely the candidates answer the question."""
+    model = load_model()
+    parts = signals(question, candidates, support)
+    return Confidence(
+        value=model.probability(parts),
+        threshold=model.threshold,
+        parts=parts,
+        silent_on=tuple(
+            each.word for each in support if each.subject and each.support < UNSUPPORTED
+        ),
+        missing_kinds=tuple(_missing_kinds(question, candidates)),
+    )

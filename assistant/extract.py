@@ -1,0 +1,131 @@
+"""Extraction: the sentences that answer, chosen from the best passages, as exact spans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assistant.question import subject_words
+from index.reranker import Reranker
+from index.retriever import Candidate
+from index.schema import Passage
+from index.sentences import Sentence, sentences
+from index.text import stem
+
+PASSAGES = 3
+"""Passages that an answer may draw on."""
+
+SENTENCES = 3
+"""Sentences an answer has at most; lead-ins bring what they announce on top."""
+
+PASSAGE_MARGIN = 3.0
+"""Logits by which a second passage may fall short of the first and still add to the answer."""
+
+SENTENCE_MARGIN = 4.0
+"""Logits by which a sentence may fall short of the best one of its answer."""
+
+OVERVIEW_SENTENCES = 4
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A span `[start, end)` of a passage's document that answers, and its score in logits."""
+
+    passage: Passage
+    start: int
+    end: int
+    score: float
+
+    @property
+    def text(self) -> str:
+        """The words of the span."""
+        return self.passage.document.text[self.start : self.end]
+
+
+def extract(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Quote]:
+    """The quotes that answer a question, best passage first, each passage in the order of its text.
+
+    `candidates` are best first and at least one.
+    """
+    best = candidates[0].scores["final"]
+    chosen = [
+        candidate
+        for candidate in candidates[:PASSAGES]
+        if candidate.scores.get("final", float("-inf")) >= best - PASSAGE_MARGIN
+    ]
+    pieces = [(candidate, sentences(candidate.passage.body)) for candidate in chosen]
+    scored = _scored(question, pieces, reranker)
+    top = max(quote.score for quotes in scored for quote in quotes)
+    kept = sorted(
+        (quote for quotes in scored for quote in quotes if quote.score >= top - SENTENCE_MARGIN),
+        key=lambda quote: -quote.score,
+    )[:SENTENCES]
+    # The best passage leads even where a lesser one holds the sentence with the highest score.
+    first = max(scored[0], key=lambda quote: quote.score)
+    if first not in kept:
+        kept = [first, *kept[: SENTENCES - 1]]
+    return [quote for quotes in scored for quote in quotes if quote in kept]
+
+
+def _scored(
+    question: str, pieces: Sequence[tuple[Candidate, list[Sentence]]], reranker: Reranker
+) -> list[list[Quote]]:
+    """Every sentence of the passages with its score; one alone has its passage's score."""
+    to_read = [
+        (number, sentence)
+        for number, (_, found) in enumerate(pieces)
+        if len(found) > 1
+        for sentence in found
+    ]
+    texts = [_in_context(pieces[number][0].passage, sentence) for number, sentence in to_read]
+    logits = iter(reranker.score(question, texts) if texts else ())
+    scored: list[list[Quote]] = []
+    for candidate, found in pieces:
+        alone = candidate.scores["rerank"]
+        spans = found or [Sentence(0, len(candidate.passage.body))]
+        scored.append(
+            [
+                _quote(candidate.passage, span, alone if len(spans) == 1 else float(next(logits)))
+                for span in spans
+            ]
+        )
+    return scored
+
+
+def _in_context(passage: Passage, sentence: Sentence) -> str:
+    place = " > ".join(
+        part
+        for part in dict.fromkeys((passage.document.title, *passage.chunk.heading_path))
+        if part
+    )
+    return f"{place}\n{passage.body[sentence.start : sentence.end]}"
+
+
+def _quote(passage: Passage, span: Sentence, score: float) -> Quote:
+    start = passage.chunk.body_start
+    return Quote(passage, start + span.start, start + span.end, score)
+
+
+def overview(passages: Sequence[Passage], score: float) -> list[Quote]:
+    """The first sentence of each of a document's first sections: what it is about."""
+    quotes: list[Quote] = []
+    seen: set[tuple[str, ...]] = set()
+    for passage in passages:
+        if passage.chunk.heading_path in seen:
+            continue
+        seen.add(passage.chunk.heading_path)
+        if found := sentences(passage.body):
+            quotes.append(_quote(passage, found[0], score))
+        if len(quotes) == OVERVIEW_SENTENCES:
+            break
+    return quotes
+
+
+def names_only(question: str, title: str) -> bool:
+    """Whether all that a question names is a document's title: it asks what that is about."""
+    named = {stem(word.lower()) for word in subject_words(question)}
+    return bool(named) and named <= {stem(word.lower()) for word in _title_words(title)}
+
+
+def _title_words(title: str) -> list[str]:
+    from index.text import words
+
+    return words(title)

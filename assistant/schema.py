@@ -1,0 +1,191 @@
+"""What goes over the wire: questions, answers, citations and traces, as in the contract."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+MAX_QUESTION = 4000
+"""Characters; a longer text is a document, not a question."""
+
+MAX_TURNS = 20
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+QuestionText = Annotated[str, StringConstraints(strict=True, max_length=MAX_QUESTION)]
+
+
+class Turn(_Model):
+    """One earlier exchange of the conversation."""
+
+    question: QuestionText
+    answer: Annotated[str, StringConstraints(strict=True, max_length=20 * MAX_QUESTION)] = ""
+
+
+class Filters(_Model):
+    """Only documents that match every filter given; a list means any of its values."""
+
+    kind: list[str] | None = Field(
+        None, description="kinds of document, like case-study or runbook"
+    )
+    tags: list[str] | None = Field(None, description="tags from front matter")
+    document_id: list[str] | None = Field(None, description="documents by id")
+    source: str | None = Field(None, description="what the source's path begins with")
+
+
+class AskRequest(_Model):
+    """A question, with what was said before it."""
+
+    question: QuestionText
+    explain: Annotated[bool, Field(strict=True)] = False
+    filters: Filters | None = None
+    conversation: list[Turn] = Field(default=[], max_length=MAX_TURNS)
+
+    @field_validator("question")
+    @classmethod
+    def _not_blank(cls, question: str) -> str:
+        if not question.strip():
+            raise ValueError("the question is blank: ask something, in up to 4,000 characters")
+        return question
+
+
+class Citation(_Model):
+    """An exact span of one revision of a document: `quote == document.text[start:end]`."""
+
+    n: int
+    document_id: str
+    title: str
+    section: str
+    heading_path: list[str]
+    source: str
+    kind: str
+    revision: str
+    start: int
+    end: int
+    quote: str
+    score: float
+    modified_at: str | None
+    ingested_at: str
+    stale: bool
+    candidate: bool = Field(False, description="nearest passage of an abstention, not an answer")
+
+
+class AnswerSentence(_Model):
+    """A sentence of the answer and the numbers of the citations that support it."""
+
+    text: str
+    citations: list[int]
+
+
+class TraceQuery(_Model):
+    """What was asked and what was searched for in its place."""
+
+    asked: str
+    searched: str
+    corrections: dict[str, str]
+    from_conversation: bool
+
+
+class TraceCandidate(_Model):
+    """A passage that was weighed: its ranks (1 is best) and scores at each stage."""
+
+    document_id: str
+    title: str
+    section: str
+    start: int
+    end: int
+    ranks: dict[str, int]
+    scores: dict[str, float]
+
+
+class TraceConfidence(_Model):
+    """The probability that the sources hold the answer, and what it is made of."""
+
+    value: float
+    threshold: float
+    parts: dict[str, float]
+
+
+class Trace(_Model):
+    """How an answer came about."""
+
+    query: TraceQuery
+    shelves: list[list[str]]
+    candidates: list[TraceCandidate]
+    confidence: TraceConfidence
+    reason: str | None
+    models: dict[str, str]
+    times_ms: dict[str, float]
+
+
+class Answer(_Model):
+    """The answer, or an honest word that the sources don't hold one."""
+
+    status: Literal["answered", "partial", "abstained"]
+    mode: Literal["extractive", "generated"]
+    answer: str
+    sentences: list[AnswerSentence]
+    citations: list[Citation]
+    confidence: float
+    index_state: str
+    model: str | None = None
+    usage: dict[str, Any] | None = None
+    notice: str | None = None
+    trace: Trace | None = None
+
+
+class SearchHit(_Model):
+    """A passage, as `GET /search` returns it: `text == document.text[start:end]`."""
+
+    document_id: str
+    title: str
+    section: str
+    source: str
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+class SearchResult(_Model):
+    """The passages found, best first."""
+
+    hits: list[SearchHit]
+    index_state: str
+
+
+class DocumentSummary(_Model):
+    """A document without its text."""
+
+    id: str
+    title: str
+    source: str
+    kind: str
+    revision: str
+    modified_at: str | None
+    ingested_at: str
+    stale: bool
+    access: list[str]
+    metadata: dict[str, Any]
+
+
+class DocumentDetail(DocumentSummary):
+    """A document with the text that citations point into."""
+
+    text: str
+
+
+class DocumentList(_Model):
+    """The documents that the caller may read."""
+
+    documents: list[DocumentSummary]
+    total: int
+    index_state: str
+
+
+class Suggestions(_Model):
+    """Questions to begin with, made from what is in the index."""
+
+    questions: list[str]

@@ -1,0 +1,60 @@
+"""Answers and hits as text on a terminal."""
+
+import textwrap
+
+import click
+
+from assistant.schema import Answer, Citation, SearchResult, Trace
+
+
+def show_answer(answer: Answer) -> None:
+    """Print an answer with its sources."""
+    if answer.status == "abstained":
+        click.echo(click.style("The sources don't say. ", bold=True) + (answer.notice or ""))
+        click.echo("\nNearest passages:")
+    else:
+        click.echo(_wrapped(answer.answer))
+        click.echo()
+    for citation in answer.citations:
+        click.echo(_source(citation))
+    click.echo(f"\nconfidence {answer.confidence:.2f}, index state {answer.index_state}")
+    if answer.trace:
+        _show_trace(answer.trace)
+
+
+def _source(citation: Citation) -> str:
+    place = " > ".join([citation.title, *citation.heading_path[1:]])
+    age = f"changed {citation.modified_at[:10]}" if citation.modified_at else ""
+    stale = ", changed since it was ingested" if citation.stale else ""
+    line = (
+        f"[{citation.n}] {place} ({citation.source}:{citation.start}-{citation.end}, {age}{stale})"
+    )
+    return f"{line}\n{textwrap.indent(_wrapped(citation.quote), '    ')}"
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.fill(line, 96) for line in text.splitlines())
+
+
+def _show_trace(trace: Trace) -> None:
+    click.echo(f"\nsearched for: {trace.query.searched}")
+    click.echo(f"shelves: {', '.join('+'.join(labels) for labels in trace.shelves)}")
+    for candidate in trace.candidates:
+        ranks = " ".join(f"{stage} {rank}" for stage, rank in candidate.ranks.items())
+        scores = " ".join(f"{stage} {score:.2f}" for stage, score in candidate.scores.items())
+        click.echo(f"  {candidate.title} > {candidate.section}: ranks {ranks}; scores {scores}")
+    parts = " ".join(f"{name} {value:.2f}" for name, value in trace.confidence.parts.items())
+    click.echo(
+        f"confidence {trace.confidence.value:.2f} (answers from "
+        f"{trace.confidence.threshold:.2f}): {parts}"
+    )
+    click.echo("ms: " + " ".join(f"{stage} {ms:.1f}" for stage, ms in trace.times_ms.items()))
+
+
+def show_hits(result: SearchResult) -> None:
+    """Print search hits, best first."""
+    for rank, hit in enumerate(result.hits, 1):
+        click.echo(f"{rank}. {hit.title} > {hit.section} ({hit.score:.3f}) {hit.source}")
+        click.echo(textwrap.indent(_wrapped(hit.text.strip()), "   "))
+    if not result.hits:
+        click.echo("nothing found")

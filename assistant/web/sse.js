@@ -1,0 +1,59 @@
+/** Talking to the server: JSON, event streams, and every failure as one kind of error. */
+
+/** What went wrong, in the server's words (RFC 9457) where it had any. */
+export class Problem extends Error {
+  constructor({ title, detail }) {
+    super(title || "Something went wrong");
+    this.detail = typeof detail === "string" ? detail : "The server gave no reason.";
+  }
+}
+
+const unreachable = () => new Problem({ title: "Casebook can’t be reached", detail: "Is the server running, and are you online?" });
+const lost = () => new Problem({ title: "The connection was lost", detail: "The answer stopped half-way." });
+
+export async function getJSON(path, signal) {
+  return (await reach(path, { signal })).json();
+}
+
+/** The events of one answer, as `{event, data}`, up to the final `answer`. */
+export async function* ask(question, conversation, signal) {
+  const response = await reach("/ask", {
+    method: "POST",
+    signal,
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
+    body: JSON.stringify({ question, explain: true, conversation }),
+  });
+  for await (const message of events(response.body, signal)) {
+    if (message.event === "error") throw new Problem(message.data);
+    yield message;
+    if (message.event === "answer") return;
+  }
+  throw lost();
+}
+
+async function reach(path, options) {
+  const response = await fetch(path, options).catch((error) => {
+    throw options.signal?.aborted ? error : unreachable();
+  });
+  if (response.ok) return response;
+  const said = await response.json().catch(() => null);
+  throw new Problem(said?.title ? said : { title: `The server answered ${response.status}` });
+}
+
+/** Server-sent events from a byte stream, wherever its pieces happen to break. */
+async function* events(stream, signal) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  for (let pending = ""; ; ) {
+    const { value, done } = await reader.read().catch((error) => {
+      throw signal.aborted ? error : lost();
+    });
+    if (done) return;
+    const messages = (pending + value).split(/\r?\n\r?\n/);
+    pending = messages.pop();
+    for (const message of messages) {
+      const fields = message.split(/\r?\n/).map((line) => /^(\w*):? ?(.*)$/s.exec(line) ?? []);
+      const named = (name) => fields.filter(([, field]) => field === name).map(([, , value]) => value).join("\n");
+      if (named("data")) yield { event: named("event"), data: JSON.parse(named("data")) };
+    }
+  }
+}

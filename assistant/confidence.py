@@ -86,14 +86,14 @@ def signals(
     `rerank`: the best logit of the first three, kept within what the model separates; `dense` and
     `lexical`: likeness of the first; `role`: how far its heading is the part asked for, and
     `asks_role` whether one was; `support_*` and `unsupported`: over the words that name the
-    subject; `focus`: support of what is asked for ("which *vector database*"); `name_missing`: a
+    subject; `focus`: least support of what is asked for ("which *vector database*"); `name_missing`: a
     name that no passage has; `kind_missing`: a version, number, date … that the first passage
     would have to hold.
     """
     best = candidates[0]
     strengths = [each.support for each in support if each.subject] or [1.0]
     focus_strengths = [each.support for each in support if each.word in focus_words(question)]
-    focus = sum(focus_strengths) / len(focus_strengths) if focus_strengths else NO_FOCUS
+    focus = min(focus_strengths, default=NO_FOCUS)
     return {
         "rerank": max(REREAD_FROM, *(_logit(candidate) for candidate in candidates[:JUDGED])),
         "dense": best.scores["dense"],

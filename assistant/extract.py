@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assistant.question import subject_words
+from assistant.roles import asked_roles
 from index.reranker import Reranker
 from index.retriever import Candidate
 from index.schema import Passage
 from index.sentences import Sentence, sentences
-from index.text import stem
+from index.text import stem, words
 
 PASSAGES = 3
 """Passages that an answer may draw on."""
@@ -16,10 +17,10 @@ PASSAGES = 3
 SENTENCES = 3
 """Sentences an answer has at most; lead-ins bring what they announce on top."""
 
-PASSAGE_MARGIN = 3.0
+PASSAGE_MARGIN = 5.0
 """Logits by which a second passage may fall short of the first and still add to the answer."""
 
-SENTENCE_MARGIN = 4.0
+SENTENCE_MARGIN = 6.0
 """Logits by which a sentence may fall short of the best one of its answer."""
 
 OVERVIEW_SENTENCES = 4
@@ -120,12 +121,10 @@ def overview(passages: Sequence[Passage], score: float) -> list[Quote]:
 
 
 def names_only(question: str, title: str) -> bool:
-    """Whether all that a question names is a document's title: it asks what that is about."""
+    """Whether a question names a document by its title and nothing else, no part of it either:
+    it asks what that is about.
+    """
+    if asked_roles(question):
+        return False
     named = {stem(word.lower()) for word in subject_words(question)}
-    return bool(named) and named <= {stem(word.lower()) for word in _title_words(title)}
-
-
-def _title_words(title: str) -> list[str]:
-    from index.text import words
-
-    return words(title)
+    return bool(named) and named <= {stem(word.lower()) for word in words(title)}

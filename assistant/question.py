@@ -67,12 +67,23 @@ def _correction(
         for known, distance, _ in process.extract(
             typed, choices, scorer=OSA.distance, score_cutoff=edits, limit=5
         ):
-            if known[0] == typed[0]:  # the first letter is rarely the wrong one
+            if known[0] == typed[0] and _is_slip(typed, known):
                 nearest[known] = int(distance)
     if not nearest:
         return None
     counts = {word: sum(shelf.word_counts.get(word, 0) for shelf in shelves) for word in nearest}
     return min(nearest, key=lambda known: (nearest[known], -counts[known], known))
+
+
+def _is_slip(typed: str, meant: str) -> bool:
+    """Whether a hand would slip so: letters left out, swapped, wrong or doubled. A letter too many
+    that doubles none is more likely another word: `linkerd` is no slip for `linked`.
+    """
+    return len(typed) <= len(meant) or _undoubled(typed) == _undoubled(meant)
+
+
+def _undoubled(word: str) -> str:
+    return re.sub(r"(.)\1", r"\1", word)
 
 
 # --- follow-ups -------------------------------------------------------------------------------
@@ -101,12 +112,30 @@ def leans_on_conversation(question: str) -> bool:
     return len(subject) <= 1 and bool(_POINTS_BACK.search(question) or _CONTINUES.match(question))
 
 
+LIGHT_WORDS = frozenset(
+    """actually add allow anyone anything apply applied available back become bring brings case
+    cases come comes currently different end ever everyone everything feel find finds first get
+    gets getting give gives go goes going good got happen happens keep keeps kept know known let
+    like look looks lot main make makes making many much need needed needs new normally often part parts
+    people put puts putting real really run say says see someone something still study studies sure
+    take takes thing things today try use used useful user usually want wants way ways well work
+    working works yes""".split()
+)
+"""Words that carry little: a passage that answers need not speak of them."""
+
+
 def subject_words(question: str) -> list[str]:
-    """The words of a question that name its subject: no stop words, none that ask for a role."""
+    """The words of a question that name its subject: none that are common, light or ask for a
+    role.
+    """
     without_roles = question
     for role in ROLES:
         without_roles = role.asked.sub(" ", without_roles)
-    return [word for word in words(without_roles) if word.lower() not in STOPWORDS]
+    return [
+        word
+        for word in words(without_roles)
+        if word.lower() not in STOPWORDS and word.lower() not in LIGHT_WORDS
+    ]
 
 
 def last_subject(questions: Sequence[str]) -> str | None:

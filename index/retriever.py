@@ -131,9 +131,7 @@ def _dense_positions(
     return {(number, position) for _, number, position in found[:depth]}
 
 
-def _lexical_positions(
-    scores: Sequence[NDArray[np.float32]], depth: int
-) -> set[tuple[int, int]]:
+def _lexical_positions(scores: Sequence[NDArray[np.float32]], depth: int) -> set[tuple[int, int]]:
     found = [
         (float(score[position]), number, int(position))
         for number, score in enumerate(scores)

@@ -1,6 +1,6 @@
 """Answers: exact citations, the part asked for, silence where the sources are silent."""
 
-from pathlib import Path
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assistant.assistant import Assistant
 from assistant.schema import Answer, AskRequest
-from tests.conftest import World, ask
+from tests.conftest import ROOT, World, ask
 
 
 def assert_exact(answer: Answer, assistant: Assistant) -> None:
@@ -130,9 +130,33 @@ def test_abstention_names_what_is_missing(assistant: Assistant) -> None:
     assert "“linkerd”" in (ask(assistant, "Is linkerd part of the mesh?").notice or "").lower()
 
 
+def test_name_near_a_word_of_the_corpus_is_no_typo(assistant: Assistant) -> None:
+    trace = ask(assistant, "Is linkerd part of the mesh?").trace
+    assert trace is not None
+    assert trace.query.corrections == {}
+
+
 def test_same_question_gets_the_same_answer(assistant: Assistant) -> None:
     request = AskRequest(question="Why do AI bills grow?")
     assert assistant.ask(request) == assistant.ask(request)
+
+
+def test_quality_on_our_own_questions_has_not_broken(assistant: Assistant) -> None:
+    """Bounds lie well under what is measured (docs/retrieval.md): they catch a break."""
+    stored = (ROOT / "tests" / "data" / "case-study-questions.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in stored]
+    answers = [assistant.ask(AskRequest(question=row["question"])) for row in rows]
+    right, refused, invented = 0, 0, 0
+    for row, answer in zip(rows, answers, strict=True):
+        if row["case"] is None:
+            invented += answer.status != "abstained"
+            continue
+        place = (answer.citations[0].title, answer.citations[0].section)
+        right += place == (row["case"], row["facet"])
+        refused += answer.status == "abstained"
+    assert right >= 96  # of 119
+    assert refused <= 24  # of 119
+    assert invented <= 14  # of 70
 
 
 def test_long_document_is_answered_by_sentences_not_chunks(world: World) -> None:
@@ -150,7 +174,7 @@ def test_long_document_is_answered_by_sentences_not_chunks(world: World) -> None
     assert len(answer.answer) < 400
 
 
-def test_hidden_documents_change_nothing_for_a_caller(world: World, tmp_path: Path) -> None:
+def test_hidden_documents_change_nothing_for_a_caller(world: World) -> None:
     world.write("open.md", "# Restore drill\n\nThe restore drill runs every quarter.\n")
     world.ingest()
     question = "How often does the restore drill run?"
@@ -171,8 +195,11 @@ def test_hidden_documents_change_nothing_for_a_caller(world: World, tmp_path: Pa
     )
     assert world.assistant().documents().total == 1
     assert len(world.assistant().search("drill", 10).hits) == 1
-    everything = world.ask(question, frozenset({"public", "platform"}))
-    assert "hidden" in {citation.source.split("/")[-1][:6] for citation in everything.citations}
+    permitted = world.assistant(frozenset({"public", "platform"}))
+    assert {hit.source for hit in permitted.search("drill", 10).hits} == {
+        "docs/open.md",
+        "docs/hidden.md",
+    }
 
 
 def test_changed_source_is_marked_stale(world: World) -> None:

@@ -8,7 +8,7 @@ LOCKED := $(PIP) --require-hashes --only-binary :all:
 
 # The first Python here that is 3.11, 3.12 or 3.13; `make PYTHON=… run` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 
 .PHONY: run test setup lock clean help
@@ -37,9 +37,9 @@ setup: $(VENV)/runs-with
 $(VENV)/runs-with: requirements/runtime.lock requirements/torch-cpu.lock \
 		requirements/torch-pypi.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Casebook needs Python 3.11, 3.12 or 3.13 with its venv \
-	module: install one, or name it with make PYTHON=/path/to/python"; exit 1; }
+	module (Debian, Ubuntu: apt install python3-venv): install one, or name it with make PYTHON=/path/to/python"; exit 1; }
 	@echo "==> Setting up $(VENV) with $$($(PYTHON) --version) (once; a minute or two)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@echo "==> Installing torch"
 	@$(LOCKED) --retries 1 --extra-index-url $(CPU_INDEX) -r requirements/torch-cpu.lock || true
 	@$(BIN)/python -m pip show -qq torch || { echo "==> No CPU build of torch to be had for this \

@@ -55,6 +55,9 @@ HEADERS = {
 
 MAX_HITS = 100
 
+MAX_BODY = 1024 * 1024
+"""Bytes; twenty turns of ordinary answers take a tenth of it."""
+
 ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": problems.Problem, "description": "The input can't be used"},
     503: {"model": problems.Problem, "description": "No index to answer from"},
@@ -81,7 +84,7 @@ def create_app(assistant: Assistant, jobs: Jobs) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    _add_headers(app)
+    _guard(app)
     _add_answers(app, assistant)
     _add_documents(app, assistant)
     _add_ingestion(app, jobs)
@@ -90,10 +93,18 @@ def create_app(assistant: Assistant, jobs: Jobs) -> FastAPI:
     return app
 
 
-def _add_headers(app: FastAPI) -> None:
+def _guard(app: FastAPI) -> None:
     @app.middleware("http")
     async def headers(request: Request, call_next: Any) -> Response:
-        response: Response = await call_next(request)
+        size = request.headers.get("content-length", "0")
+        response: Response
+        if size.isdecimal() and int(size) > MAX_BODY:
+            detail = (
+                "the body is over 1 MiB: a conversation has at most 20 turns, send the last ones"
+            )
+            response = problems.problem(413, "Too large", detail)
+        else:
+            response = await call_next(request)
         response.headers.update(HEADERS)
         return response
 

@@ -1,5 +1,6 @@
 """Extraction: the sentences that answer, chosen from the best passages, as exact spans."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,12 @@ PASSAGE_MARGIN = 5.0
 SENTENCE_MARGIN = 6.0
 """Logits by which a sentence may fall short of the best one of its answer."""
 
+ANNOUNCED = 4
+"""Items that a lead-in brings at most: enough for most steps, short enough to read."""
+
 OVERVIEW_SENTENCES = 4
+
+_MARKER = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+$")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,12 @@ class Quote:
     def text(self) -> str:
         """The words of the span."""
         return self.passage.document.text[self.start : self.end]
+
+    @property
+    def in_list(self) -> bool:
+        """Whether the span is an item of a list: its line begins with a marker."""
+        line = self.passage.document.text.rfind("\n", 0, self.start) + 1
+        return bool(_MARKER.match(self.passage.document.text[line : self.start]))
 
 
 def extract(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Quote]:
@@ -63,7 +75,22 @@ def extract(question: str, candidates: Sequence[Candidate], reranker: Reranker) 
     first = max(scored[0], key=lambda quote: quote.score)
     if first not in kept:
         kept = [first, *kept[: SENTENCES - 1]]
-    return [quote for quotes in scored for quote in quotes if quote in kept]
+    return [
+        quote
+        for quotes in scored
+        for position, quote in enumerate(quotes)
+        if quote in kept or _is_announced(quotes[:position], quote, kept)
+    ]
+
+
+def _is_announced(before: Sequence[Quote], quote: Quote, kept: Sequence[Quote]) -> bool:
+    """Whether a kept lead-in ("Run these steps:") announces an item or code that follows it."""
+    for distance, earlier in enumerate(reversed(before), 1):
+        if distance > ANNOUNCED:
+            return False
+        if earlier.text.rstrip().endswith(":"):
+            return earlier in kept and (quote.in_list or quote.text.startswith(("```", "~~~")))
+    return False
 
 
 def _scored(

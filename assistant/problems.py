@@ -71,9 +71,9 @@ def install(app: FastAPI) -> None:
     def http_error(request: Request, error: HTTPException) -> ProblemResponse:
         title = HTTPStatus(error.status_code).phrase
         if error.status_code == HTTPStatus.NOT_FOUND:
-            detail = f"there is nothing at {request.url.path}: see /docs for what there is"
+            detail = f"there is nothing at {request.url.path}: see /openapi.json for what there is"
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            detail = f"{request.url.path} does not take {request.method}: see /docs"
+            detail = f"{request.url.path} does not take {request.method}: see /openapi.json"
         elif error.status_code == HTTPStatus.BAD_REQUEST:
             detail = f"the request can't be read ({error.detail}): {SEND}"
         else:

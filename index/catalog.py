@@ -134,6 +134,10 @@ class Catalog:
             raise sqlite3.DatabaseError(verdict)
 
     def _damaged(self, error: object) -> IndexUnavailable:
+        if isinstance(error, sqlite3.OperationalError):  # locked, read-only, out of space
+            return IndexUnavailable(
+                f"the catalog {self.path} can't be used now ({error}): try again"
+            )
         return IndexUnavailable(
             f"the catalog {self.path} is damaged ({error}): "
             "move it away and run `casebook ingest` to build it again"

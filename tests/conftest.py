@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -123,17 +124,13 @@ def casebook(
     )
 
 
-@pytest.fixture(scope="session")
-def live_server(case_studies_index: Path) -> Iterator[str]:
-    """The address of a real server over the case studies."""
+@contextmanager
+def serving(cwd: Path, **environment: str) -> Iterator[str]:
+    """The address of a real server, stopped at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "assistant.cli", "serve", "--port", "0"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "CASEBOOK_INDEX": str(case_studies_index),
-        },
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -149,6 +146,13 @@ def live_server(case_studies_index: Path) -> Iterator[str]:
     yield found[1]
     process.terminate()
     process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def live_server(case_studies_index: Path) -> Iterator[str]:
+    """The address of a real server over the case studies."""
+    with serving(ROOT, CASEBOOK_INDEX=str(case_studies_index)) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -174,6 +174,21 @@ def test_long_document_is_answered_by_sentences_not_chunks(world: World) -> None
     assert len(answer.answer) < 400
 
 
+def test_lead_in_brings_the_steps_it_announces(world: World) -> None:
+    world.write(
+        "failover.md",
+        "# Failover\n\nThe weather was fine. To fail over the database, do this:\n\n"
+        "1. stop all writes\n2. promote the replica\n\nThe sea is blue.\n",
+    )
+    world.ingest()
+    answer = world.ask("How do I fail over the database?")
+    assert [citation.quote for citation in answer.citations][:3] == [
+        "To fail over the database, do this:",
+        "stop all writes",
+        "promote the replica",
+    ]
+
+
 def test_hidden_documents_change_nothing_for_a_caller(world: World) -> None:
     world.write("open.md", "# Restore drill\n\nThe restore drill runs every quarter.\n")
     world.ingest()

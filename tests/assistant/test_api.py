@@ -3,9 +3,12 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.conftest import serving
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,30 @@ def test_ingestion_runs_as_a_job(client: httpx.Client) -> None:
     assert last[0] == "done"
 
 
+def test_server_without_an_index_says_so_and_can_build_it(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "drill.md").write_text("# Drill\n\nThe drill runs every quarter.\n")
+    question = {"question": "How often does the drill run?"}
+    with serving(tmp_path) as address, httpx.Client(base_url=address, timeout=60) as client:
+        assert client.get("/health/live").status_code == 200
+        for refused in (client.get("/health/ready"), client.post("/ask", json=question)):
+            assert refused.status_code == 503
+            assert "casebook ingest" in refused.json()["detail"]
+        job = client.post("/ingest").headers["location"]
+        client.get(job, headers={"Accept": "text/event-stream"}).read()
+        assert client.get(job).json()["summary"]["new"] == 1
+        assert "every quarter" in client.post("/ask", json=question).json()["answer"]
+
+
+def test_failed_ingestion_says_why(tmp_path: Path) -> None:
+    with serving(tmp_path) as address, httpx.Client(base_url=address, timeout=60) as client:
+        job = client.post("/ingest").headers["location"]
+        client.get(job, headers={"Accept": "text/event-stream"}).read()
+        failed = client.get(job).json()
+        assert failed["state"] == "failed"
+        assert "corpus" in failed["error"]
+
+
 def test_health_tells_live_and_ready(client: httpx.Client) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
     assert client.get("/health/ready").json()["status"] == "ready"
@@ -152,9 +179,9 @@ def test_bad_question_is_a_problem_with_a_remedy(
     ("method", "path", "status", "words"),
     [
         ("GET", "/documents/nope", 404, "GET /documents"),
-        ("GET", "/documents/..%2f..%2fetc%2fpasswd", 404, "/docs"),
-        ("GET", "/nowhere", 404, "/docs"),
-        ("GET", "/static/../api.py", 404, "/docs"),
+        ("GET", "/documents/..%2f..%2fetc%2fpasswd", 404, "/openapi.json"),
+        ("GET", "/nowhere", 404, "/openapi.json"),
+        ("GET", "/static/../api.py", 404, "/openapi.json"),
         ("GET", "/static/%2e%2e/api.py", 404, ""),
         ("DELETE", "/ask", 405, "DELETE"),
         ("GET", "/ingest/nope", 404, "POST /ingest"),
@@ -174,6 +201,12 @@ def test_bad_request_is_a_problem(
     if status != 200:
         assert response.headers["content-type"] == "application/problem+json"
         assert words in response.json()["detail"]
+
+
+def test_body_that_is_too_large_is_refused_unread(client: httpx.Client) -> None:
+    response = client.post("/ask", content=b" " * 2_000_000)
+    assert response.status_code == 413
+    assert "1 MiB" in response.json()["detail"]
 
 
 def test_every_response_forbids_what_the_page_does_not_need(client: httpx.Client) -> None:

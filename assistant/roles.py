@@ -33,9 +33,9 @@ ROLES = (
         "pain rationale symptom symptoms",
         r"problems?|issues?|challenges?|pains?(?: points?)?|motivat\w+|trouble\w*|struggl\w+|"
         r"go(?:es|ing)? wrong|went wrong|why|wrong with|difficult\w*|hard|hurts?|suffer\w*|"
-        r"gaps?|symptoms?|bother\w*|before|used to|root causes?|risk(?:s|y)?|danger\w*|bad|"
-        r"slow(?:s|ed)? down|fail(?:s|ed|ing)?|downsides?|what happens when|unhappy|complain\w*|"
-        r"lose|losing|waste\w*|broken",
+        r"gaps?|symptoms?|bother\w*|before(?=\W*$)|before (?:the|this|that|there)|used to|"
+        r"root causes?|risk(?:s|y)?|danger\w*|bad|slow(?:s|ed)? down|fail(?:s|ed|ing)?|"
+        r"downsides?|what happens when|unhappy|complain\w*|lose|losing|waste\w*|broken",
     ),
     _role(
         "constraints",
@@ -54,7 +54,8 @@ ROLES = (
         "structure mechanism steps procedure mitigation resolution remediation",
         r"architectures?|architected|design\w*|solutions?|approach\w*|implement\w*|components?|"
         r"built|building|structur\w+|made (?:up )?of|consists?|composed|"
-        r"how (?:does|do|is|are|can|did|was|were)|pieces|parts|layers?|patterns?|mechanisms?|"
+        r"how (?:does|do|is|are|can|did|was|were)|what if|do(?:es)? (?:[\w-]+ ){1,5}do|"
+        r"pieces|parts|layers?|patterns?|mechanisms?|"
         r"works|using|uses?|put together|set up|provid(?:es|ed)|contains?|includ\w+|covers?|"
         r"offers?|which tools?|what tools?|building blocks?|happens (?:if|when)|handles?|"
         r"take care of|takes care of|ties? together|hooked up|connected|modelled|secures?|who has to",
@@ -67,7 +68,7 @@ ROLES = (
         r"impacts?|pa(?:y|id) ?offs?|end(?:s|ed)? up|becomes?|became|become of|changed?|changes|"
         r"success\w*|accomplish\w*|deliver(?:s|ed)?|value|in the end|better|easier|afterwards?|"
         r"conclusion|now|replaced|lead(?:s)? to|led to|c(?:a|o)me(?:s)? (?:out )?of|came out|"
-        r"get out of|got out of|advantages?|good for|helps?|after",
+        r"get out of|got out of|advantages?|good for|helps|(?:does|did|do) (?:[\w-]+ ){1,5}help|after",
     ),
 )
 

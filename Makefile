@@ -11,11 +11,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: run test setup lock clean help
+.PHONY: run test setup eval eval-smoke peers lock clean help
 
 help:
 	@echo "make run    set up, ingest corpus/, and serve the page on http://127.0.0.1:8000"
 	@echo "make test   set up, and run every check"
+	@echo "make eval   measure retrieval, answers and abstention on EVAL_DATA; reports go to build/"
+	@echo "make eval-smoke  the same in small, in a few minutes, failing where a figure has dropped"
+	@echo "make peers  put Casebook beside LlamaIndex, LangChain, Haystack and txtai: an hour"
 	@echo "make lock   resolve the dependencies anew"
 	@echo "make clean  remove what set-up and use have made here"
 
@@ -55,6 +58,22 @@ $(VENV)/tested-with: $(VENV)/runs-with requirements/dev.lock
 	@$(LOCKED) -r requirements/dev.lock
 	@sh .ci/browser $(BIN)
 	@touch $@
+
+EVAL_DATA ?= ../shared/eval
+PAGES ?= 700
+
+eval: setup
+	@mkdir -p build
+	@$(BIN)/casebook eval $(EVAL_DATA)/infra-faq --report build/eval-infra-faq.html \
+		--corpus-ids $(EVAL_DATA)/infra-faq/corpus_small_ids.txt
+	@$(BIN)/casebook eval $(EVAL_DATA)/squad2 --report build/eval-squad2.html
+	@$(BIN)/casebook eval $(EVAL_DATA)/scifact --report build/eval-scifact.html
+
+eval-smoke: $(VENV)/tested-with
+	@$(BIN)/python -m pytest -q -rP tests/test_quality.py
+
+peers: $(VENV)/tested-with
+	@$(BIN)/python -m benchmarks.peers --pages $(PAGES)
 
 lock: setup
 	@$(PIP) uv==0.13.9

@@ -26,11 +26,11 @@ from assistant.schema import (
 from assistant.settings import Settings
 from assistant.suggest import suggestions
 from assistant.support import PassageTokens, word_support
-from index.embedder import Embedder, SentenceTransformerEmbedder
+from index.embedder import Embedder, load_embedder
 from index.errors import InvalidInput, NotFound
 from index.reader import IndexReader
 from index.reranker import Reranker, load_reranker
-from index.retriever import retrieve
+from index.retriever import Candidate, retrieve
 from index.schema import Document, StateId
 from index.store import OpenState, Shelf
 
@@ -83,11 +83,11 @@ class Assistant:
         began = time.perf_counter()
         reading = self._reading(request.filters)
         question = self._understand(request.question, request.conversation, reading)
-        embedding, tokens = self.embedder.embed_tokens([question.searched])
+        vector, tokens = self.embedder.embed_question(question.searched)
         embedded = time.perf_counter()
         ranking = rank(
             question.searched,
-            embedding[0],
+            vector,
             reading.shelves,
             self.reader.catalog,
             self.reranker,
@@ -97,28 +97,28 @@ class Assistant:
             return compose.nothing(
                 question, reading.state.state.id, reading.shelves, request.explain
             )
+        extracting = time.perf_counter()
+        quotes = self._quotes(question, ranking, reading)
         judging = time.perf_counter()
         supporting = [
             candidate.passage.contextual_text for candidate in ranking.candidates[:SUPPORTING]
         ]
-        support = word_support(question.searched, tokens[0], self._tokens.of(supporting))
-        confidence = judge(question.searched, ranking.candidates, support)
-        judged = time.perf_counter()
-        quotes = self._quotes(question, ranking, reading) if confidence.enough else []
+        support = word_support(question.searched, tokens, self._tokens.of(supporting))
+        confidence = judge(question.searched, ranking.candidates, quotes, support)
         done = time.perf_counter()
         times = {
             "understand_and_embed": 1000 * (embedded - began),
             **ranking.times_ms,
-            "judge": 1000 * (judged - judging),
-            "extract": 1000 * (done - judged),
+            "extract": 1000 * (judging - extracting),
+            "judge": 1000 * (done - judging),
             "total": 1000 * (done - began),
         }
-        log.info("%s in %.0f ms", "answered" if quotes else "abstained", times["total"])
+        log.info("%s in %.0f ms", "answered" if confidence.enough else "abstained", times["total"])
         return compose.answer(
             question=question,
             ranking=replace(ranking, times_ms=times),
             confidence=confidence,
-            quotes=quotes,
+            considered=quotes,
             state_id=reading.state.state.id,
             shelves=reading.shelves,
             models={"embedder": self.embedder.name, "reranker": self.reranker.name},
@@ -140,7 +140,7 @@ class Assistant:
 
     def _topic(self, question: str, reading: _Reading) -> str:
         """What an earlier question was about: the title of the document that answers it best."""
-        vector = self.embedder.embed([question])[0]
+        vector = self.embedder.embed_question(question)[0]
         ranking = rank(
             question, vector, reading.shelves, self.reader.catalog, self.reranker, reading.only
         )
@@ -157,14 +157,16 @@ class Assistant:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def search(self, query: str, k: int) -> SearchResult:
-        """The best passages for a query, by retrieval and reranking."""
+    def search(self, query: str, k: int, *, rerank: bool = True) -> SearchResult:
+        """The best passages for a query, by retrieval and, unless told otherwise, reranking."""
         if not query.strip():
             raise InvalidInput("the query is blank: say what to look for, like /search?q=restore")
         reading = self._reading(None)
-        vector = self.embedder.embed([query])[0]
-        ranking = rank(query, vector, reading.shelves, self.reader.catalog, self.reranker)
-        found = list(ranking.candidates)
+        vector = self.embedder.embed_question(query)[0]
+        found: list[Candidate] = []
+        if rerank:
+            ranking = rank(query, vector, reading.shelves, self.reader.catalog, self.reranker)
+            found = list(ranking.candidates)
         if k > len(found):
             seen = {candidate.passage.row for candidate in found}
             more = retrieve(query, vector, reading.shelves, self.reader.catalog, k)
@@ -247,7 +249,7 @@ def open_assistant(settings: Settings) -> Assistant:
     """Load the models side by side and open the index when first asked; raises `ModelUnavailable`."""
     return Assistant(
         reader=IndexReader(settings.index),
-        embedder=SentenceTransformerEmbedder(settings.embedder),
+        embedder=load_embedder(settings.embedder),
         reranker=load_reranker(settings.reranker),
         labels=frozenset(settings.anonymous_access),
         base=Path.cwd(),

@@ -1,4 +1,4 @@
-"""The command line: `casebook ingest | ask | search | serve | export`."""
+"""The command line: `casebook ingest | ask | search | serve | export | eval`."""
 
 import json
 import logging
@@ -62,7 +62,7 @@ def ingest(paths: tuple[Path, ...], index: Path | None, as_json: bool) -> None:
     """
     from assistant.progress import summary_lines, track
     from assistant.settings import load_settings
-    from index.embedder import SentenceTransformerEmbedder
+    from index.embedder import load_embedder
     from ingest.sync import sync
 
     settings = load_settings(corpus=list(paths) or None, index=index)
@@ -70,7 +70,7 @@ def ingest(paths: tuple[Path, ...], index: Path | None, as_json: bool) -> None:
         summary = sync(
             settings.corpus,
             settings.index,
-            SentenceTransformerEmbedder(settings.embedder),
+            load_embedder(settings.embedder),
             base=Path.cwd(),
             default_access=frozenset(settings.default_access),
             report=report,
@@ -166,6 +166,67 @@ def export(directory: Path, form: str, index: Path | None) -> None:
     write = export_markdown if form == "markdown" else export_jsonl
     count = write(settings.index, directory)
     click.echo(f"wrote {count} {'documents' if form == 'markdown' else 'chunks'} to {directory}")
+
+
+@main.command(name="eval")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--split", help="Folder of the queries in a data set [dev, or the only one].")
+@click.option("--corpus-ids", type=click.Path(path_type=Path), help="File of the pages to keep.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Ask so many of the questions, evenly spread."
+)
+@click.option("--embedder", "embedders", multiple=True, help="Compare embedders: give several.")
+@click.option("--reranker", "rerankers", multiple=True, help="Compare rerankers, or `none`.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write an HTML report to this file."
+)
+@_index_option
+@_json_option
+def evaluate(
+    source: Path,
+    split: str | None,
+    corpus_ids: Path | None,
+    limit: int | None,
+    embedders: tuple[str, ...],
+    rerankers: tuple[str, ...],
+    report: Path | None,
+    index: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how well the questions of SOURCE are answered.
+
+    SOURCE is the folder of a data set (corpus.jsonl, queries.jsonl, qrels.tsv and, where there are
+    any, unanswerable.jsonl and sections.jsonl), whose index is kept under .casebook/eval or --index;
+    or your own questions as .csv or .jsonl, asked of the index that there is: `question`, and what
+    is expected as `document` (id, title or source), `passage` (words of it) or `answers` (in CSV
+    separated by |), or `unanswerable` as the document.
+    """
+    from datetime import datetime
+
+    from rich.console import Console
+
+    from assistant.evaluation.compare import compare
+    from assistant.evaluation.result import as_json as result
+    from assistant.evaluation.source import open_source
+    from assistant.evaluation.table import show
+    from assistant.progress import track
+    from assistant.settings import load_settings
+
+    settings = load_settings(index=index)
+    opened = open_source(source, split=split, corpus_ids=corpus_ids, limit=limit, indexes=index)
+    if report:
+        from assistant.evaluation.report import check_writable, write_report
+
+        check_writable(report)
+    with track(sys.stderr) as progress:
+        comparison = compare(opened, settings, embedders, rerankers, progress)
+    now = datetime.now().astimezone()
+    if report:
+        write_report(comparison, report, now)
+    if as_json:
+        click.echo(json.dumps(result(comparison, now), ensure_ascii=False))
+    else:
+        show(comparison, Console())
 
 
 if __name__ == "__main__":

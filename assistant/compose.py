@@ -37,20 +37,22 @@ def answer(
     question: Question,
     ranking: Ranking,
     confidence: Confidence,
-    quotes: Sequence[Quote],
+    considered: Sequence[Quote],
     state_id: str,
     shelves: Sequence[Shelf],
     models: Mapping[str, str],
     stale: IsStale,
     explain: bool,
 ) -> Answer:
-    """The answer made of the quotes, or the abstention if there are none."""
+    """The answer made of the quotes, or the abstention if they are not trusted enough."""
+    quotes = considered if confidence.enough else ()
     reason = None if quotes else _reason(confidence)
+    made_of = [
+        _citation(n, quote.passage, quote.start, quote.end, quote.score, stale)
+        for n, quote in enumerate(considered, 1)
+    ]
     if quotes:
-        citations = [
-            _citation(n, quote.passage, quote.start, quote.end, quote.score, stale)
-            for n, quote in enumerate(quotes, 1)
-        ]
+        citations = made_of
     else:
         citations = [
             _candidate_citation(n, candidate, stale)
@@ -59,7 +61,9 @@ def answer(
     sentences = [
         AnswerSentence(text=plain(quote.text), citations=[n]) for n, quote in enumerate(quotes, 1)
     ]
-    trace = _trace(question, ranking, confidence, shelves, models, reason) if explain else None
+    trace = (
+        _trace(question, ranking, made_of, confidence, shelves, models, reason) if explain else None
+    )
     return Answer(
         status="answered" if quotes else "abstained",
         mode="extractive",
@@ -80,7 +84,7 @@ def nothing(question: Question, state_id: str, shelves: Sequence[Shelf], explain
     """The abstention where there is no passage at all that the caller may read."""
     reason = "There is nothing to answer from: no readable document fits the question's filters."
     silent = Confidence(0.0, 0.0, {}, (), ())
-    trace = _trace(question, Ranking((), {}), silent, shelves, {}, reason) if explain else None
+    trace = _trace(question, Ranking((), {}), [], silent, shelves, {}, reason) if explain else None
     return Answer(
         status="abstained",
         mode="extractive",
@@ -161,6 +165,7 @@ def score(candidate: Candidate) -> float:
 def _trace(
     question: Question,
     ranking: Ranking,
+    considered: list[Citation],
     confidence: Confidence,
     shelves: Sequence[Shelf],
     models: Mapping[str, str],
@@ -186,6 +191,7 @@ def _trace(
             )
             for candidate in ranking.candidates[:TRACED]
         ],
+        considered=considered,
         confidence=TraceConfidence(
             value=round(confidence.value, 4),
             threshold=confidence.threshold,

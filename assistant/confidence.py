@@ -1,6 +1,6 @@
-"""Confidence: the probability that the sources hold the answer, from signals a person can read.
+"""Confidence: the probability that the answer is right, from signals that a person can read.
 
-A logistic model over a few signals. Its weights, the threshold and where they came from lie in
+A logistic model over a few signals and their products. Its weights, the threshold and where they came from lie in
 `confidence.json`, written by `benchmarks/calibrate.py`; nothing here is set by hand.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from assistant.extract import Quote
 from assistant.question import (
     asks_yes_or_no,
     expected_kinds,
@@ -21,6 +22,7 @@ from assistant.question import (
 from assistant.roles import asked_roles
 from assistant.support import WordSupport
 from index.retriever import Candidate
+from index.text import terms
 
 MODEL_FILE = Path(__file__).with_name("confidence.json")
 
@@ -36,6 +38,9 @@ NO_FOCUS = 0.7
 
 REREAD_FROM = -8.0
 """Below this the reranker's logits no longer tell a paraphrase from another subject."""
+
+MOST_AHEAD = 8.0
+"""Logits beyond which a lead says no more."""
 
 JUDGED = 3
 """Candidates that are looked at: those an answer may draw on."""
@@ -59,15 +64,28 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Model:
-    """A logistic model: `probability = sigmoid(bias + sum(weights[name] * signal[name]))`."""
+    """A logistic model over signals and their products, which let one signal say how far another is
+    to be believed: a reranker's logit says little where the question asks for a part of a story.
 
+    `usual` has each signal's mean and deviation; `weights` those of the standardised signals, and
+    of products under `first * second`.
+    """
+
+    usual: Mapping[str, tuple[float, float]]
     weights: Mapping[str, float]
     bias: float
     threshold: float
 
     def probability(self, signals: Mapping[str, float]) -> float:
         """The probability for one question's signals."""
-        logit = self.bias + sum(weight * signals[name] for name, weight in self.weights.items())
+        standard = {
+            name: (signals[name] - mean) / deviation
+            for name, (mean, deviation) in self.usual.items()
+        }
+        logit = self.bias + sum(
+            weight * math.prod(standard[name] for name in term.split(" * "))
+            for term, weight in self.weights.items()
+        )
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
 
 
@@ -75,20 +93,27 @@ class Model:
 def load_model() -> Model:
     """The calibrated model that comes with the package."""
     stored = json.loads(MODEL_FILE.read_text(encoding="utf-8"))
-    return Model(stored["weights"], stored["bias"], stored["threshold"])
+    usual = {name: (mean, deviation) for name, (mean, deviation) in stored["usual"].items()}
+    return Model(usual, stored["weights"], stored["bias"], stored["threshold"])
 
 
 def signals(
-    question: str, candidates: Sequence[Candidate], support: Sequence[WordSupport]
+    question: str,
+    candidates: Sequence[Candidate],
+    quotes: Sequence[Quote],
+    support: Sequence[WordSupport],
 ) -> dict[str, float]:
-    """What speaks for and against an answer in the candidates, best first and at least one.
+    """What speaks for and against the quotes as an answer, and the candidates that they are from,
+    best first; at least one of each.
 
     `rerank`: the best logit of the first three, kept within what the model separates; `dense` and
     `lexical`: likeness of the first; `role`: how far its heading is the part asked for, and
     `asks_role` whether one was; `support_*` and `unsupported`: over the words that name the
     subject; `focus`: least support of what is asked for ("which *vector database*"); `name_missing`: a
     name that no passage has; `kind_missing`: a version, number, date … that the first passage
-    would have to hold.
+    would have to hold; `sentence`: the best logit of a quote; `ahead`: logits by which the first
+    passage leads the next; `help`: the first answers questions, by its headings; `quoted`: share of
+    the question's terms that the quotes or their headings hold.
     """
     best = candidates[0]
     strengths = [each.support for each in support if each.subject] or [1.0]
@@ -107,7 +132,27 @@ def signals(
         "yes_no": float(asks_yes_or_no(question)),
         "name_missing": float(bool(_missing_names(question, candidates, support))),
         "kind_missing": float(bool(_missing_kinds(question, candidates))),
+        "sentence": max(REREAD_FROM, *(quote.score for quote in quotes)),
+        "ahead": _lead(candidates),
+        "help": best.scores["help"],
+        "quoted": _quoted(question, quotes),
     }
+
+
+def _lead(candidates: Sequence[Candidate]) -> float:
+    finals = [each.scores["final"] for each in candidates[:2] if "final" in each.scores]
+    return min(MOST_AHEAD, finals[0] - finals[1]) if len(finals) == 2 else MOST_AHEAD
+
+
+def _quoted(question: str, quotes: Sequence[Quote]) -> float:
+    wanted = set(terms(question))
+    said = {
+        term
+        for quote in quotes
+        for part in (quote.text, *quote.passage.document.place, *quote.passage.chunk.heading_path)
+        for term in terms(part)
+    }
+    return len(wanted & said) / len(wanted) if wanted else 1.0
 
 
 def _logit(candidate: Candidate) -> float:
@@ -132,11 +177,14 @@ def _missing_kinds(question: str, candidates: Sequence[Candidate]) -> list[str]:
 
 
 def judge(
-    question: str, candidates: Sequence[Candidate], support: Sequence[WordSupport]
+    question: str,
+    candidates: Sequence[Candidate],
+    quotes: Sequence[Quote],
+    support: Sequence[WordSupport],
 ) -> Confidence:
-    """How likely the candidates answer the question."""
+    """How likely the quotes, taken from the candidates, answer the question rightly."""
     model = load_model()
-    parts = signals(question, candidates, support)
+    parts = signals(question, candidates, quotes, support)
     return Confidence(
         value=model.probability(parts),
         threshold=model.threshold,

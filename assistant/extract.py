@@ -15,7 +15,7 @@ from index.text import stem, words
 PASSAGES = 3
 """Passages that an answer may draw on."""
 
-SENTENCES = 3
+SENTENCES = 2
 """Sentences an answer has at most; lead-ins bring what they announce on top."""
 
 PASSAGE_MARGIN = 5.0
@@ -34,7 +34,10 @@ _MARKER = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+$")
 
 @dataclass(frozen=True)
 class Quote:
-    """A span `[start, end)` of a passage's document that answers, and its score in logits."""
+    """A span `[start, end)` of a passage's document that answers.
+
+    `score` is the reranker's logit of the span less what its passage falls behind the best one by.
+    """
 
     passage: Passage
     start: int
@@ -104,14 +107,20 @@ def _scored(
         for sentence in found
     ]
     texts = [_in_context(pieces[number][0].passage, sentence) for number, sentence in to_read]
+    best = pieces[0][0].scores["final"]
     logits = iter(reranker.score(question, texts) if texts else ())
     scored: list[list[Quote]] = []
     for candidate, found in pieces:
         alone = candidate.scores["rerank"]
+        behind = best - candidate.scores["final"]
         spans = found or [Sentence(0, len(candidate.passage.body))]
         scored.append(
             [
-                _quote(candidate.passage, span, alone if len(spans) == 1 else float(next(logits)))
+                _quote(
+                    candidate.passage,
+                    span,
+                    (alone if len(spans) == 1 else float(next(logits))) - behind,
+                )
                 for span in spans
             ]
         )
@@ -121,7 +130,7 @@ def _scored(
 def _in_context(passage: Passage, sentence: Sentence) -> str:
     place = " > ".join(
         part
-        for part in dict.fromkeys((passage.document.title, *passage.chunk.heading_path))
+        for part in dict.fromkeys((*passage.document.place, *passage.chunk.heading_path))
         if part
     )
     return f"{place}\n{passage.body[sentence.start : sentence.end]}"

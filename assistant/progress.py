@@ -7,7 +7,12 @@ from typing import TextIO
 
 from ingest.sync import Progress, Report, Summary
 
-UNITS = {"reading": "documents", "embedding": "chunks", "publishing": "state"}
+UNITS = {
+    "reading": "documents",
+    "embedding": "chunks",
+    "publishing": "state",
+    "asking": "questions",
+}
 SECONDS_BETWEEN_LINES = 5.0
 
 

@@ -1,21 +1,23 @@
 """Ranking: candidates from retrieval, read by the cross-encoder, matched to the part asked for."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assistant.roles import asked_roles, heading_roles
+from assistant.roles import answers_questions, asked_roles, asks_for_help, heading_roles
 from index.catalog import Catalog
 from index.reranker import Reranker
 from index.retriever import Candidate, retrieve
+from index.schema import Passage
 from index.store import Shelf
 
-RETRIEVED = 20
-"""Passages that retrieval hands to the reranker."""
+RETRIEVED = 40
+"""Passages that retrieval hands on."""
 
-RERANK_TOKENS = 1200
-"""What the reranker reads for one question, in tiktoken tokens: about 100 ms on two cores."""
+RERANK_TOKENS = 800
+"""What the reranker reads for one question, in tiktoken tokens: six to eight passages, about 120 ms
+on two cores. Reading 12 or 20 passages adds half a point at most (`docs/retrieval.md`)."""
 
 FEWEST_RERANKED = 4
 
@@ -23,8 +25,14 @@ ROLE_WEIGHT = 4.7
 """Logits that a passage gains when its heading announces the part the question asks for. This and
 the next were fitted on question sets of three kinds: docs/retrieval.md."""
 
-DENSE_WEIGHT = 10.0
-"""Logits a unit of cosine is worth: it decides where the reranker knows none of the words."""
+FUSED_WEIGHT = 15.0
+"""Logits a unit of the fused retrieval score is worth: it decides where the reranker knows none of
+the words."""
+
+HELP_WEIGHT = 2.0
+HELP_FUSED = 0.05
+"""What a passage gains, in logits and in fused score, when it stands in a FAQ or a guide to
+troubleshooting and the text is a question or a symptom."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,12 @@ def rank(
     began = time.perf_counter()
     found = retrieve(question, vector, shelves, catalog, RETRIEVED, only)
     retrieved = time.perf_counter()
+    asked = _Asked(asked_roles(question), asks_for_help(question))
+    found.sort(key=lambda each: (-_expected(each, asked), each.passage.row))
     read = found[: _affordable(found)]
     scores = reranker.score(question, [each.passage.contextual_text for each in read])
-    roles = asked_roles(question)
     judged = [
-        _judged(candidate, float(score), roles)
+        _judged(candidate, float(score), asked)
         for candidate, score in zip(read, scores, strict=True)
     ]
     ranked = _with_ranks(judged)
@@ -73,10 +82,35 @@ def _affordable(found: Sequence[Candidate]) -> int:
     return len(found)
 
 
-def _judged(candidate: Candidate, logit: float, asked: dict[str, float]) -> Candidate:
-    role = sum(asked.get(name, 0.0) for name in heading_roles(candidate.passage.chunk.heading_path))
-    final = logit + ROLE_WEIGHT * role + DENSE_WEIGHT * candidate.scores["dense"]
-    scores = {**candidate.scores, "rerank": logit, "role": role, "final": final}
+@dataclass(frozen=True)
+class _Asked:
+    """What kind of place a question wants its answer from."""
+
+    roles: Mapping[str, float]
+    for_help: bool
+
+    def helps(self, passage: Passage) -> float:
+        """1 where the question is one and the passage stands among answers to such, else 0."""
+        place = passage.document.title, passage.chunk.heading_path
+        return float(self.for_help and answers_questions(*place))
+
+
+def _expected(candidate: Candidate, asked: _Asked) -> float:
+    """What the fused score and the place of a passage promise before it is read."""
+    return candidate.scores["fused"] + HELP_FUSED * asked.helps(candidate.passage)
+
+
+def _judged(candidate: Candidate, logit: float, asked: _Asked) -> Candidate:
+    headings = heading_roles(candidate.passage.chunk.heading_path)
+    role = sum(asked.roles.get(name, 0.0) for name in headings)
+    helps = asked.helps(candidate.passage)
+    final = (
+        logit
+        + ROLE_WEIGHT * role
+        + HELP_WEIGHT * helps
+        + FUSED_WEIGHT * (candidate.scores["fused"] + HELP_FUSED * helps)
+    )
+    scores = {**candidate.scores, "rerank": logit, "role": role, "help": helps, "final": final}
     return replace(candidate, scores=scores)
 
 

@@ -86,3 +86,29 @@ def heading_roles(heading_path: tuple[str, ...]) -> frozenset[str]:
         return frozenset()
     named = {stem(word.lower()) for word in words(heading_path[-1])}
     return frozenset(role.name for role in ROLES if 2 * len(named & role.headings) >= len(named))
+
+
+_ANSWERS = re.compile(
+    r"\b(?:faqs?|frequently asked|questions? (?:and|&) answers?|q ?& ?a|troubleshoot\w*|debugging|"
+    r"(?:known|common) (?:issues?|problems?|errors?|questions?))\b",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"\?\s*(?:\([^()]*\)\s*)?$|^\W*(?:how|why|what|when|where|which|who|can|could|do|does|did|is|are|"
+    r"was|were|should|will|would|has|have|may|must)\b|^\W*(?:i|we)(?:'m|'ve| (?:am|get|got|see|have|can))\b|"
+    r"\b(?:errors?|fail(?:s|ed|ing|ure)?|stuck|crash\w*|cannot|can't|unable|not (?:\w+ )?work\w*|"
+    r"timeouts?|timed out|denied|refused|missing|too many|not found|does not|doesn't|isn't|won't)\b",
+    re.IGNORECASE,
+)
+
+
+def asks_for_help(question: str) -> bool:
+    """Whether a text is a question or describes a symptom, rather than naming a subject."""
+    return bool(_ASKS.search(question))
+
+
+def answers_questions(title: str, heading_path: tuple[str, ...]) -> bool:
+    """Whether a passage stands where questions are answered: under a FAQ, a list of known issues, a
+    guide to troubleshooting.
+    """
+    return any(_ANSWERS.search(heading) for heading in (title, *heading_path))

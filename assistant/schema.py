@@ -114,6 +114,9 @@ class Trace(_Model):
     query: TraceQuery
     shelves: list[list[str]]
     candidates: list[TraceCandidate]
+    considered: list[Citation] = Field(
+        description="what the answer is made of, or was to be made of before the assistant abstained"
+    )
     confidence: TraceConfidence
     reason: str | None
     models: dict[str, str]

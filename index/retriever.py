@@ -17,7 +17,7 @@ from index.text import terms
 DEPTH = 50
 """Candidates taken from each of the two searches before fusion, or more where more are wanted."""
 
-LEXICAL_WEIGHT = 0.3
+LEXICAL_WEIGHT = 0.5
 """The share of BM25 in the fused score; see `docs/retrieval.md` for the values tried."""
 
 
@@ -82,7 +82,7 @@ def _candidates(
     """The best `k` with their passages and ranks; ties go to the older row, so order is stable."""
 
     def row(item: _Found) -> int:
-        return shelves[item.shelf].rows[item.position]
+        return int(shelves[item.shelf].rows[item.position])
 
     ranks: dict[str, dict[int, int]] = {}
     for stage in ("dense", "lexical", "fused"):
@@ -101,11 +101,11 @@ def _candidates(
 
 
 def _positions_of(rows: frozenset[int], shelves: Sequence[Shelf]) -> set[tuple[int, int]]:
+    wanted = np.array(sorted(rows), dtype=np.int64)
     return {
-        (number, position)
+        (number, int(position))
         for number, shelf in enumerate(shelves)
-        for position, row in enumerate(shelf.rows)
-        if row in rows
+        for position in np.flatnonzero(np.isin(shelf.rows, wanted))
     }
 
 
@@ -135,8 +135,19 @@ def _lexical_positions(scores: Sequence[NDArray[np.float32]], depth: int) -> set
     found = [
         (float(score[position]), number, int(position))
         for number, score in enumerate(scores)
-        for position in np.argsort(-score, kind="stable")[:depth]
-        if score[position] > 0
+        for position in _largest(score, depth)
     ]
     found.sort(key=lambda item: (-item[0], item[1:]))
     return {(number, position) for _, number, position in found[:depth]}
+
+
+def _largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Positions of the scores above 0 that are among the `count` largest, ties included, so that what
+    is kept does not depend on how a partial sort breaks them.
+    """
+    found = np.flatnonzero(scores > 0)
+    if len(found) > count:
+        among = scores[found]
+        least = np.partition(among, len(among) - count)[len(among) - count]
+        found = found[among >= least]
+    return found

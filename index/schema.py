@@ -31,6 +31,14 @@ class Document:
     access: Labels
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the document stands, for people and for embedding: its project, if the metadata
+        name one, and its title. Without a project every FAQ is called "FAQ".
+        """
+        project = self.metadata.get("project")
+        return (project, self.title) if isinstance(project, str) else (self.title,)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -74,7 +82,7 @@ class Passage:
     @property
     def contextual_text(self) -> str:
         """What is embedded, matched and reranked for this passage."""
-        return contextual_text(self.document.title, self.chunk.heading_path, self.body)
+        return contextual_text(self.document.place, self.chunk.heading_path, self.body)
 
 
 def content_hash(*parts: str) -> str:
@@ -86,7 +94,10 @@ def content_hash(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def contextual_text(title: str, heading_path: tuple[str, ...], body: str) -> str:
-    """What is embedded, matched and reranked for a chunk: its place in front of what it says."""
-    place = [title, *(heading for heading in heading_path if heading != title)]
-    return f"{' > '.join(part for part in place if part)}\n{body}"
+def contextual_text(place: tuple[str, ...], heading_path: tuple[str, ...], body: str) -> str:
+    """What is embedded, matched and reranked for a chunk: where it stands in front of what it says.
+
+    `place` is its document's.
+    """
+    context = dict.fromkeys((*place, *heading_path))
+    return f"{' > '.join(part for part in context if part)}\n{body}"

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from index import lexical, vectors
 from index.catalog import Catalog, ChunkRow, State, utc_now
@@ -38,7 +40,7 @@ class Shelf:
     """All chunks that share one set of labels; position `i` in its files is chunk `rows[i]`."""
 
     labels: Labels
-    rows: tuple[int, ...]
+    rows: NDArray[np.int64]
     faiss: Any
     lexical: LexicalShelf
 
@@ -164,7 +166,7 @@ def open_current(folder: Path, catalog: Catalog) -> OpenState:
     shelves = tuple(
         Shelf(
             labels=frozenset(shelf["labels"]),
-            rows=tuple(shelf["rows"]),
+            rows=np.array(shelf["rows"], dtype=np.int64),
             faiss=vectors.from_bytes(files[f"shelf-{number}.faiss"]),
             lexical=lexical.from_bytes(files[f"shelf-{number}.npz"]),
         )

@@ -24,6 +24,8 @@ _LABEL_LEVEL = 7
 """A labelled item has a short name and says at least this much: it is a section in small."""
 
 _markdown = MarkdownIt("commonmark").enable("table")
+# Only blocks are wanted; what stands inside a paragraph is parsed for a third of the time.
+_markdown.core.ruler.disable("inline")
 
 _BLOCKS = {
     "paragraph_open": "text",
@@ -74,11 +76,11 @@ class _Section:
     blocks: tuple[_Block, ...]
 
 
-def chunk(title: str, text: str, sizes: ChunkSizes) -> list[Chunk]:
-    """Cut a document's text into chunks, in order."""
+def chunk(place: tuple[str, ...], text: str, sizes: ChunkSizes) -> list[Chunk]:
+    """Cut a document's text into chunks, in order. `place` is the document's."""
     chunks: list[Chunk] = []
     for section in _sections(_blocks(text)):
-        spans = _pack(text, title, section, sizes)
+        spans = _pack(text, place, section, sizes)
         for position, (start, end) in enumerate(spans):
             first = section.start if position == 0 else start
             chunks.append(
@@ -200,14 +202,16 @@ def _plain_heading(heading: str) -> str:
 # --- size -------------------------------------------------------------------------------------
 
 
-def _pack(text: str, title: str, section: _Section, sizes: ChunkSizes) -> list[tuple[int, int]]:
+def _pack(
+    text: str, place: tuple[str, ...], section: _Section, sizes: ChunkSizes
+) -> list[tuple[int, int]]:
     """Spans of one section: whole blocks as long as they fit together, cut only where they don't."""
 
     def fits(start: int, end: int) -> bool:
         body = text[start:end]
         return (
             sizes.count(body) <= sizes.target
-            and sizes.model_count(contextual_text(title, section.heading_path, body))
+            and sizes.model_count(contextual_text(place, section.heading_path, body))
             <= sizes.model_limit
         )
 

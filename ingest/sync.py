@@ -34,7 +34,7 @@ from ingest.parsers import parse
 
 log = logging.getLogger("casebook.ingest")
 
-RECIPE = "1"
+RECIPE = "2"
 """Raise it when parsing or chunking changes what comes out, and every document is read again."""
 
 EMBED_AT_ONCE = 256
@@ -86,6 +86,7 @@ class _Plan:
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    skipped: int = 0
     failed: list[Failure] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -107,21 +108,52 @@ def sync(
     Documents that came from elsewhere stay. Raises `InvalidInput` for a path that is absent or
     holds no document, `Busy` where another process writes.
     """
-    began = time.perf_counter()
     listing = list_files(paths, base)
+
+    def plan(known: Mapping[str, DocumentRow], catalog: Catalog) -> _Plan:
+        if not listing.items and not any(
+            lies_under(document.source, listing.roots) for document in known.values()
+        ):
+            raise InvalidInput(
+                f"no documents under {', '.join(map(str, paths))}: "
+                "casebook reads .md, .txt, .rst, .html, .pdf and .docx files"
+            )
+        return _read_sources(listing, known, _Reader(catalog, embedder, default_access), report)
+
+    return _sync(plan, folder, embedder, report)
+
+
+def sync_documents(
+    documents: Sequence[Document], folder: Path, embedder: Embedder, *, report: Report
+) -> Summary:
+    """Make the index at `folder` hold these documents and no others, their texts as they are.
+
+    Raises `InvalidInput` where there are none, `Busy` where another process writes.
+    """
+    if not documents:
+        raise InvalidInput("there are no documents to ingest: give at least one")
+
+    def plan(known: Mapping[str, DocumentRow], catalog: Catalog) -> _Plan:
+        return _take_documents(
+            documents, known, _Reader(catalog, embedder, frozenset({"public"})), report
+        )
+
+    return _sync(plan, folder, embedder, report)
+
+
+def _sync(
+    make_plan: Callable[[Mapping[str, DocumentRow], Catalog], _Plan],
+    folder: Path,
+    embedder: Embedder,
+    report: Report,
+) -> Summary:
+    """Plan, embed what has no vector yet, and publish."""
+    began = time.perf_counter()
     with writing(folder):
         catalog = Catalog(catalog_path(folder), create=True)
         try:
             known = _known(catalog)
-            if not listing.items and not any(
-                lies_under(document.source, listing.roots) for document in known.values()
-            ):
-                raise InvalidInput(
-                    f"no documents under {', '.join(map(str, paths))}: "
-                    "casebook reads .md, .txt, .rst, .html, .pdf and .docx files"
-                )
-            reader = _Reader(catalog, embedder, default_access)
-            plan = _read_sources(listing, known, reader, report)
+            plan = make_plan(known, catalog)
             embedded = _embed(catalog, embedder, plan.rows, report)
             state_id = _publish_if_changed(folder, catalog, embedder, plan, known, report)
             chunks, tokens = catalog.counts(plan.rows)
@@ -133,7 +165,7 @@ def sync(
         unchanged=plan.unchanged,
         removed=plan.removed,
         failed=tuple(plan.failed),
-        skipped=listing.skipped,
+        skipped=plan.skipped,
         dropped=dict(plan.dropped),
         documents=len(plan.rows),
         chunks=chunks,
@@ -195,7 +227,7 @@ class _Reader:
 
     def store(self, document: Document, digest: str) -> int:
         """Chunk a document and write both to the catalog; returns its row."""
-        chunks = chunk(document.title, document.text, self.sizes)
+        chunks = chunk(document.place, document.text, self.sizes)
         keyed = [(piece, embedding_key(self.model, document, piece)) for piece in chunks]
         with self.catalog.transaction():
             return self.catalog.add_document(document, digest, keyed)
@@ -213,7 +245,7 @@ def _read_sources(
     listing: Listing, known: Mapping[str, DocumentRow], reader: _Reader, report: Report
 ) -> _Plan:
     """Read what is new or changed, and say which rows make the next state."""
-    plan = _Plan()
+    plan = _Plan(skipped=listing.skipped)
     state_id = reader.catalog.current_state_id()
     seen = set()
     for position, item in enumerate(listing.items):
@@ -259,6 +291,30 @@ def _read_one(
         plan.new += 1
 
 
+def _take_documents(
+    documents: Sequence[Document],
+    known: Mapping[str, DocumentRow],
+    reader: _Reader,
+    report: Report,
+) -> _Plan:
+    """Store what is new or changed of some documents; what is not among them leaves."""
+    plan = _Plan()
+    for position, document in enumerate(documents):
+        report(Progress("reading", position, len(documents)))
+        before = known.get(document.source)
+        digest = reader.digest(content_hash(*document.place, document.text))
+        if before and before.id == document.id and before.source_digest == digest:
+            plan.unchanged += 1
+            plan.rows.append(before.row)
+            continue
+        plan.rows.append(reader.store(document, digest))
+        plan.changed += bool(before)
+        plan.new += not before
+    report(Progress("reading", len(documents), len(documents)))
+    plan.removed = len(known.keys() - {document.source for document in documents})
+    return plan
+
+
 def document_id(source: str) -> DocumentId:
     """A stable id that a person can read: the file's name and eight digits of its path's hash."""
     name = re.sub(r"[^a-z0-9]+", "-", Path(source).stem.lower()).strip("-")[:60]
@@ -269,7 +325,7 @@ def embedding_key(model: str, document: Document, piece: Chunk) -> EmbeddingKey:
     """The hash of what is embedded and by which model, so that equal text is embedded once."""
     body = document.text[piece.body_start : piece.end]
     return EmbeddingKey(
-        content_hash(model, contextual_text(document.title, piece.heading_path, body))
+        content_hash(model, contextual_text(document.place, piece.heading_path, body))
     )
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from assistant.assistant import Assistant
 from assistant.schema import Answer, AskRequest, Turn
-from index.embedder import SentenceTransformerEmbedder
+from index.embedder import Embedder, load_embedder
 from index.reader import IndexReader
 from index.reranker import Reranker, load_reranker
 from ingest.sync import Progress, Summary, sync
@@ -28,8 +28,8 @@ def quiet(progress: Progress) -> None:
 
 
 @pytest.fixture(scope="session")
-def embedder() -> SentenceTransformerEmbedder:
-    return SentenceTransformerEmbedder()
+def embedder() -> Embedder:
+    return load_embedder()
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +40,7 @@ def reranker() -> Reranker:
 class World:
     """A folder of documents with an index beside it, for tests that change documents."""
 
-    def __init__(
-        self, base: Path, embedder: SentenceTransformerEmbedder, reranker: Reranker
-    ) -> None:
+    def __init__(self, base: Path, embedder: Embedder, reranker: Reranker) -> None:
         self.base = base
         self.docs = base / "docs"
         self.docs.mkdir(exist_ok=True)
@@ -74,14 +72,12 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, embedder: SentenceTransformerEmbedder, reranker: Reranker) -> World:
+def world(tmp_path: Path, embedder: Embedder, reranker: Reranker) -> World:
     return World(tmp_path, embedder, reranker)
 
 
 @pytest.fixture(scope="session")
-def case_studies_index(
-    tmp_path_factory: pytest.TempPathFactory, embedder: SentenceTransformerEmbedder
-) -> Path:
+def case_studies_index(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Path:
     folder = tmp_path_factory.mktemp("case-studies") / "index"
     sync(
         [ROOT / "corpus"],
@@ -96,7 +92,7 @@ def case_studies_index(
 
 @pytest.fixture(scope="session")
 def assistant(
-    case_studies_index: Path, embedder: SentenceTransformerEmbedder, reranker: Reranker
+    case_studies_index: Path, embedder: Embedder, reranker: Reranker
 ) -> Iterator[Assistant]:
     assistant = Assistant(IndexReader(case_studies_index), embedder, reranker, PUBLIC, ROOT)
     yield assistant

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.embedder import SentenceTransformerEmbedder, llm_tokens
+from index.embedder import Embedder, llm_tokens
 from index.schema import Chunk, contextual_text
 from ingest.chunk import ChunkSizes, chunk
 
@@ -19,7 +19,7 @@ SMALL = ChunkSizes(count=word_count, model_count=word_count, model_limit=40, tar
 
 
 def bodies(text: str, sizes: ChunkSizes = SMALL) -> list[str]:
-    return [text[piece.body_start : piece.end] for piece in chunk("Title", text, sizes)]
+    return [text[piece.body_start : piece.end] for piece in chunk(("Title",), text, sizes)]
 
 
 def assert_covers(text: str, chunks: list[Chunk]) -> None:
@@ -63,7 +63,7 @@ markdown_lines = st.sampled_from(
 
 @given(st.lists(markdown_lines, max_size=40).map("\n".join))
 def test_chunks_cover_any_markdown(text: str) -> None:
-    chunks = chunk("Title", text, SMALL)
+    chunks = chunk(("Title",), text, SMALL)
     assert_covers(text, chunks)
     for piece in chunks:
         body = text[piece.body_start : piece.end]
@@ -73,11 +73,11 @@ def test_chunks_cover_any_markdown(text: str) -> None:
 @given(st.text(max_size=200))
 def test_chunks_cover_any_text(text: str) -> None:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    assert_covers(text, chunk("Title", text, SMALL))
+    assert_covers(text, chunk(("Title",), text, SMALL))
 
 
 @pytest.fixture(scope="module")
-def model_sizes(embedder: SentenceTransformerEmbedder) -> ChunkSizes:
+def model_sizes(embedder: Embedder) -> ChunkSizes:
     count: Callable[[str], int] = lambda text: embedder.count_tokens([text])[0]  # noqa: E731
     return ChunkSizes(llm_tokens(), count, embedder.max_tokens)
 
@@ -85,9 +85,9 @@ def model_sizes(embedder: SentenceTransformerEmbedder) -> ChunkSizes:
 @settings(max_examples=25, deadline=None)
 @given(text=st.text(alphabet=st.sampled_from("ab漢 .\n-/_9é"), max_size=3000))
 def test_what_is_embedded_fits_the_model(model_sizes: ChunkSizes, text: str) -> None:
-    for piece in chunk("A title", text, model_sizes):
+    for piece in chunk(("A title",), text, model_sizes):
         body = text[piece.body_start : piece.end]
-        embedded = contextual_text("A title", piece.heading_path, body)
+        embedded = contextual_text(("A title",), piece.heading_path, body)
         assert model_sizes.model_count(embedded) <= model_sizes.model_limit
 
 
@@ -95,7 +95,9 @@ def test_each_chunk_stays_in_its_section_and_knows_its_path() -> None:
     text = (
         "# Guide\n\nIntro.\n\n## Install\n\nRun it.\n\n### On Linux\n\nUse apt.\n\n## Use\n\nAsk.\n"
     )
-    assert [(c.heading_path, text[c.body_start : c.end]) for c in chunk("Guide", text, SMALL)] == [
+    assert [
+        (c.heading_path, text[c.body_start : c.end]) for c in chunk(("Guide",), text, SMALL)
+    ] == [
         (("Guide",), "Intro."),
         (("Guide", "Install"), "Run it."),
         (("Guide", "Install", "On Linux"), "Use apt."),
@@ -108,7 +110,7 @@ def test_labelled_list_items_are_sections_in_small() -> None:
         "# Case\n\n- Problem: restores are slow and manual.\n"
         "- Result: restores are quick and dull.\n\nA word after the list.\n"
     )
-    chunks = chunk("Case", text, SMALL)
+    chunks = chunk(("Case",), text, SMALL)
     assert [c.section for c in chunks] == ["Problem", "Result", "Case"]
     assert text[chunks[1].body_start : chunks[1].end] == "restores are quick and dull."
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from index.errors import InvalidInput
 from index.reader import IndexReader
-from tests.conftest import ROOT, World
+from index.schema import Document, DocumentId, Revision
+from ingest.sync import sync_documents
+from tests.conftest import PUBLIC, ROOT, World, quiet
 
 
 def test_case_studies_make_22_documents_and_88_facets(case_studies_index: Path) -> None:
@@ -157,3 +159,44 @@ def test_any_two_syncs_end_as_one_would(
     reader = IndexReader(world.index)
     documents = reader.catalog.documents(reader.current().state.id)
     assert {d.source.removeprefix("docs/"): d.text for d in documents} == after
+
+
+def a_document(name: str, text: str, **metadata: str) -> Document:
+    return Document(
+        id=DocumentId(name),
+        title=name,
+        text=text,
+        source=name,
+        kind="page",
+        revision=Revision("1"),
+        modified_at=None,
+        ingested_at="2026-01-01T00:00:00+00:00",
+        access=PUBLIC,
+        metadata=metadata,
+    )
+
+
+def test_given_documents_are_taken_as_they_are_and_nothing_else_stays(world: World) -> None:
+    first = [a_document("a", "---\ntitle: no front matter\n---\nAlpha."), a_document("b", "Beta.")]
+    done = sync_documents(first, world.index, world.embedder, report=quiet)
+    assert (done.new, done.documents) == (2, 2)
+    again = sync_documents(first[:1], world.index, world.embedder, report=quiet)
+    assert (again.unchanged, again.removed, again.embedded) == (1, 1, 0)
+    assert world.assistant().document("a").text == first[0].text
+
+
+def test_a_project_in_the_metadata_is_part_of_what_is_embedded(world: World) -> None:
+    plain, placed = (
+        a_document("FAQ", "Reset it."),
+        a_document("FAQ", "Reset it.", project="Argo CD"),
+    )
+    sync_documents([plain], world.index, world.embedder, report=quiet)
+    assert sync_documents([placed], world.index, world.embedder, report=quiet).embedded == 1
+    state = world.assistant().reader.current()
+    (passage,) = world.assistant().reader.catalog.passages(state.shelves[0].rows)
+    assert passage.contextual_text == "Argo CD > FAQ\nReset it."
+
+
+def test_no_documents_at_all_are_refused(world: World) -> None:
+    with pytest.raises(InvalidInput, match="no documents"):
+        sync_documents([], world.index, world.embedder, report=quiet)

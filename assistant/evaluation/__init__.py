@@ -1,0 +1,1 @@
+"""Evaluation: how well Casebook finds, answers and keeps silent, measured on questions."""

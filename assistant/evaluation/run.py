@@ -1,0 +1,138 @@
+"""Runs: every question searched for and asked, and what came of each."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+from assistant.assistant import Assistant, open_assistant
+from assistant.evaluation.dataset import DataSet
+from assistant.evaluation.gold import GoldQuestion, is_right
+from assistant.evaluation.lists import resolve
+from assistant.evaluation.source import Source, index_folder
+from assistant.schema import Answer, AskRequest, SearchHit
+from assistant.settings import Settings
+from index.errors import InvalidInput
+from ingest.sync import Progress, Report, sync_documents
+
+DEPTH = 50
+"""Passages that a ranking is judged on."""
+
+KEPT_HITS = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one question. `pages` are the documents found, best first; `passage_rank` is
+    that of the first gold passage; `answer` is None where only the search is measured.
+    """
+
+    question: GoldQuestion
+    hits: tuple[SearchHit, ...]
+    pages: tuple[str, ...]
+    passage_rank: int | None
+    search_ms: float
+    answer: Answer | None
+    right: bool | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcomes of one embedder and one reranker (None: without reranking)."""
+
+    name: str
+    split: str | None
+    embedder: str
+    reranker: str | None
+    index_state: str
+    documents: int
+    left_out: int
+    outcomes: tuple[Outcome, ...]
+
+
+def measure(source: Source, settings: Settings, *, rerank: bool, report: Report) -> Run:
+    """Ask every question; raises `InvalidInput`, `IndexUnavailable` and `ModelUnavailable`."""
+    content = source.content
+    with _opened(source, settings, report) as (assistant, questions):
+        return Run(
+            name=content.name,
+            split=content.split if isinstance(content, DataSet) else None,
+            embedder=assistant.embedder.name,
+            reranker=assistant.reranker.name if rerank else None,
+            index_state=assistant.ready(),
+            documents=assistant.documents().total,
+            left_out=content.left_out if isinstance(content, DataSet) else 0,
+            outcomes=ask_all(assistant, spread(questions, source.limit), rerank, report),
+        )
+
+
+@contextmanager
+def _opened(
+    source: Source, settings: Settings, report: Report
+) -> Iterator[tuple[Assistant, Sequence[GoldQuestion]]]:
+    """The assistant over the right index, and the questions as that index knows them."""
+    content = source.content
+    if isinstance(content, DataSet):
+        folder = index_folder(source, content, settings.embedder)
+        settings = settings.model_copy(update={"index": folder, "anonymous_access": ["public"]})
+    assistant = open_assistant(settings)
+    try:
+        if isinstance(content, DataSet):
+            sync_documents(content.documents, settings.index, assistant.embedder, report=report)
+            yield assistant, content.questions
+        else:
+            _check_embedder(assistant)
+            listed = [assistant.document(each.id) for each in assistant.documents().documents]
+            yield assistant, resolve(content, listed)
+    finally:
+        assistant.close()
+
+
+def _check_embedder(assistant: Assistant) -> None:
+    built_with = assistant.reader.current().state.model
+    if built_with != assistant.embedder.name:
+        raise InvalidInput(
+            f"the index at {assistant.reader.folder} was built with {built_with!r}, not "
+            f"{assistant.embedder.name!r}: ingest with that embedder into another --index first"
+        )
+
+
+def spread(questions: Sequence[GoldQuestion], limit: int | None) -> Sequence[GoldQuestion]:
+    """At most `limit` of the questions, at even distances: answerable ones keep their share."""
+    if limit is None or limit >= len(questions):
+        return questions
+    return [questions[position * len(questions) // limit] for position in range(limit)]
+
+
+def ask_all(
+    assistant: Assistant, questions: Sequence[GoldQuestion], rerank: bool, report: Report
+) -> tuple[Outcome, ...]:
+    """The outcome of each question, after one that warms up and is not timed."""
+    _outcome(assistant, questions[0], rerank)
+    outcomes = []
+    for done, question in enumerate(questions):
+        report(Progress("asking", done, len(questions)))
+        outcomes.append(_outcome(assistant, question, rerank))
+    report(Progress("asking", len(questions), len(questions)))
+    return tuple(outcomes)
+
+
+def _outcome(assistant: Assistant, question: GoldQuestion, rerank: bool) -> Outcome:
+    began = perf_counter()
+    hits = assistant.search(question.text, DEPTH, rerank=rerank).hits
+    search_ms = 1000 * (perf_counter() - began)
+    answer = assistant.ask(AskRequest(question=question.text, explain=True)) if rerank else None
+    gold = (
+        rank
+        for rank, hit in enumerate(hits, 1)
+        if question.is_gold(hit.document_id, hit.start, hit.end)
+    )
+    return Outcome(
+        question=question,
+        hits=tuple(hits[:KEPT_HITS]),
+        pages=tuple(dict.fromkeys(hit.document_id for hit in hits)),
+        passage_rank=next(gold, None),
+        search_ms=search_ms,
+        answer=answer,
+        right=is_right(answer, question) if answer else None,
+    )

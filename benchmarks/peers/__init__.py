@@ -1,0 +1,1 @@
+"""Casebook beside LlamaIndex, LangChain, Haystack and txtai: `python -m benchmarks.peers`."""

@@ -9,6 +9,7 @@ import pytest
 from index.catalog import Catalog
 from index.errors import Busy, IndexUnavailable
 from index.reader import IndexReader
+from index.schema import content_hash
 from index.store import catalog_path, open_current, publish, writing
 from tests.conftest import World
 
@@ -164,3 +165,19 @@ def test_nothing_on_disk_is_pickled(filled: World) -> None:
             assert path.suffix in {".faiss", ".npz"}
     catalog = Catalog(catalog_path(filled.index))
     assert open_current(filled.index, catalog).repaired == ()
+
+
+def test_a_row_that_another_document_was_given_is_read_anew(filled: World) -> None:
+    catalog = Catalog(catalog_path(filled.index))
+    state = catalog.current_state_id()
+    assert state
+    before = {document.row: document for document in catalog.document_rows(state)}
+    (chunk, *_) = catalog.chunk_rows(list(before))
+    assert "quarter" in catalog.passages([chunk.row])[0].text
+    with catalog.transaction():
+        catalog._db.execute(
+            "UPDATE documents SET digest = 'other', text = replace(text, 'quarter', 'century'), "
+            "text_sha256 = ? WHERE text LIKE '%quarter%'",
+            [content_hash("# Restore\n\nRun the restore drill every century.\n")],
+        )
+    assert "century" in catalog.passages([chunk.row])[0].text

@@ -111,7 +111,8 @@ def log_of(system: System) -> Path:
 
 def _task(system: System, dataset: Dataset, work: Path) -> Task:
     """Write the inputs of a run into its folder."""
-    model = packaged_path(DEFAULT_EMBEDDER, PACKAGED)
+    known = PACKAGED[DEFAULT_EMBEDDER]
+    model = packaged_path(known.package, known.folder)
     if model is None:
         raise ModelUnavailable(f"{DEFAULT_EMBEDDER} is not installed here: run `make setup`")
     write_lines(dataset.pages, work / "corpus.jsonl")

@@ -72,5 +72,5 @@ def _hits(found: Any) -> Iterable[Hit]:
 if __name__ == "__main__":
     run(
         load,
-        ["casebook", "sentence-transformers", "transformers", "torch", "faiss-cpu", "onnxruntime"],
+        ["casebook", "sentence-transformers", "transformers", "torch", "faiss-cpu", "openvino"],
     )

@@ -11,7 +11,7 @@ from assistant.confidence import judge
 from assistant.extract import Quote, extract, names_only, overview
 from assistant.freshness import is_stale
 from assistant.question import Question, correct, last_subject, leans_on_conversation
-from assistant.rank import Ranking, rank
+from assistant.rank import Ranking, by_promise, rank
 from assistant.schema import (
     Answer,
     AskRequest,
@@ -170,7 +170,8 @@ class Assistant:
         if k > len(found):
             seen = {candidate.passage.row for candidate in found}
             more = retrieve(query, vector, reading.shelves, self.reader.catalog, k)
-            found += [candidate for candidate in more if candidate.passage.row not in seen]
+            unseen = [candidate for candidate in more if candidate.passage.row not in seen]
+            found += by_promise(query, unseen)
         hits = [
             SearchHit(
                 document_id=candidate.passage.document.id,

@@ -58,8 +58,8 @@ def rank(
     began = time.perf_counter()
     found = retrieve(question, vector, shelves, catalog, RETRIEVED, only)
     retrieved = time.perf_counter()
+    found = by_promise(question, found)
     asked = _Asked(asked_roles(question), asks_for_help(question))
-    found.sort(key=lambda each: (-_expected(each, asked), each.passage.row))
     read = found[: _affordable(found)]
     scores = reranker.score(question, [each.passage.contextual_text for each in read])
     judged = [
@@ -70,6 +70,12 @@ def rank(
     reranked = time.perf_counter()
     times = {"retrieve": 1000 * (retrieved - began), "rerank": 1000 * (reranked - retrieved)}
     return Ranking((*ranked, *found[len(read) :]), times)
+
+
+def by_promise(question: str, found: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates by what the fused score and the place of a passage promise before it is read."""
+    asked = _Asked(asked_roles(question), asks_for_help(question))
+    return sorted(found, key=lambda each: (-_promise(each, asked), each.passage.row))
 
 
 def _affordable(found: Sequence[Candidate]) -> int:
@@ -95,8 +101,7 @@ class _Asked:
         return float(self.for_help and answers_questions(*place))
 
 
-def _expected(candidate: Candidate, asked: _Asked) -> float:
-    """What the fused score and the place of a passage promise before it is read."""
+def _promise(candidate: Candidate, asked: _Asked) -> float:
     return candidate.scores["fused"] + HELP_FUSED * asked.helps(candidate.passage)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXACT_UP_TO = 20_000
-"""Vectors up to which every one is compared: 2 ms on two cores, and nothing is lost. Above, rows are
+"""Vectors up to which every one is compared: 3 ms on two cores, and nothing is lost. Above, rows are
 kept as bytes (8-bit scalar quantisation) in inverted lists of which a search reads a part."""
 
 LISTS_PER_ROOT = 4

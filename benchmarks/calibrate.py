@@ -55,7 +55,7 @@ class Judged:
 
 def judged(run: Run, names: list[str]) -> Judged:
     """The parts of each confidence and what became of the answer."""
-    parts = [each.answer.trace.confidence.parts for each in run.outcomes]  # type: ignore[union-attr]
+    parts = [each.answer.trace.confidence.parts for each in run.outcomes]
     names[:] = names or list(parts[0])
     return Judged(
         np.array([[part[name] for name in names] for part in parts]),

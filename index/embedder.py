@@ -113,8 +113,13 @@ class PackagedEmbedder:
     """A packaged model in 8-bit integers; needs neither torch nor a network."""
 
     def __init__(self, name: str, folder: Path, known: Packaged) -> None:
+        from tokenizers import Tokenizer
+
         self.name = f"{name}-int8"
         self._encoder = Encoder(name, folder, known.pooling, known.max_tokens)
+        self._counter = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._counter.no_padding()
+        self._counter.no_truncation()
         self._prefix = known.question_prefix
         self._vocabulary = self._encoder.tokenizer.get_vocab()
         self.max_tokens = known.max_tokens
@@ -122,7 +127,7 @@ class PackagedEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         # One by one: the tokenizer's own threads cost more than they save on a chunk.
-        return [len(self._encoder.counter.encode(text).ids) for text in texts]
+        return [len(self._counter.encode(text).ids) for text in texts]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if not texts:

@@ -31,13 +31,9 @@ class Encoder:
     def __init__(self, name: str, folder: Path, head: str, max_tokens: int) -> None:
         from tokenizers import Tokenizer
 
-        self.max_tokens = max_tokens
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens, strategy="longest_first")
-        self.counter = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.counter.no_padding()
-        self.counter.no_truncation()
         self._request = compiled(
             build(
                 read_weights(folder),

@@ -13,16 +13,21 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from fastapi.staticfiles import StaticFiles
 
 from assistant import problems
+from assistant.access.authenticate import Authenticator
+from assistant.access.routes import ANYONE, Administrator, Reader, check_routes, describe_access
 from assistant.assistant import Assistant
 from assistant.jobs import Job, Jobs
 from assistant.schema import (
     Answer,
     AskRequest,
+    CallerInfo,
     DocumentDetail,
     DocumentList,
     SearchResult,
+    SourceList,
     Suggestions,
 )
+from assistant.sources import Sources
 
 log = logging.getLogger("casebook.api")
 
@@ -58,7 +63,12 @@ MAX_HITS = 100
 MAX_BODY = 1024 * 1024
 """Bytes; twenty turns of ordinary answers take a tenth of it."""
 
+REFUSED: dict[int | str, dict[str, Any]] = {
+    401: {"model": problems.Problem, "description": "Not signed in, or not with what holds"},
+    403: {"model": problems.Problem, "description": "Not for this caller"},
+}
 ERRORS: dict[int | str, dict[str, Any]] = {
+    401: REFUSED[401],
     422: {"model": problems.Problem, "description": "The input can't be used"},
     503: {"model": problems.Problem, "description": "No index to answer from"},
 }
@@ -67,11 +77,16 @@ MISSING: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(assistant: Assistant, jobs: Jobs) -> FastAPI:
-    """The application around one assistant."""
+def create_app(
+    assistant: Assistant, jobs: Jobs, sources: Sources, authenticator: Authenticator
+) -> FastAPI:
+    """The application around one assistant. It refuses to start with a route that does not declare who
+    may call it.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> Any:
+        check_routes(app)
         yield
         assistant.close()
 
@@ -83,13 +98,15 @@ def create_app(assistant: Assistant, jobs: Jobs) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.authenticator = authenticator
     problems.install(app)
     _guard(app)
     _add_answers(app, assistant)
-    _add_documents(app, assistant)
+    _add_documents(app, assistant, sources, authenticator)
     _add_ingestion(app, jobs)
     _add_health(app, assistant)
     _add_page(app)
+    describe_access(app)
     return app
 
 
@@ -111,29 +128,30 @@ def _guard(app: FastAPI) -> None:
 
 def _add_answers(app: FastAPI, assistant: Assistant) -> None:
     @app.post("/ask", responses=ERRORS, response_model=Answer)
-    def ask(request: Request, question: AskRequest) -> Any:
+    def ask(request: Request, question: AskRequest, caller: Reader) -> Any:
         """Answer a question from the sources, or say that they hold no answer.
 
         With `Accept: text/event-stream` the answer comes as events: `citations`, one `sentence`
         after another, and `answer`, which is the whole answer as it would be returned here.
         """
-        answer = assistant.ask(question)
+        answer = assistant.ask(question, caller)
         if "text/event-stream" in request.headers.get("accept", ""):
             return EventSourceResponse(_events(answer))
         return answer
 
     @app.get("/search", responses=ERRORS)
     def search(
+        caller: Reader,
         q: Annotated[str, Query(description="what to look for", max_length=4000)],
         k: Annotated[int, Query(ge=1, le=MAX_HITS, description="how many passages")] = 10,
     ) -> SearchResult:
         """The passages that fit a query, best first."""
-        return assistant.search(q, k)
+        return assistant.search(q, k, caller)
 
     @app.get("/suggestions", responses=ERRORS)
-    def suggestions() -> Suggestions:
+    def suggestions(caller: Reader) -> Suggestions:
         """Questions to begin with."""
-        return assistant.suggestions()
+        return assistant.suggestions(caller)
 
 
 def _events(answer: Answer) -> Iterator[bytes]:
@@ -144,32 +162,49 @@ def _events(answer: Answer) -> Iterator[bytes]:
     yield format_sse_event(event="answer", data_str=answer.model_dump_json())
 
 
-def _add_documents(app: FastAPI, assistant: Assistant) -> None:
+def _add_documents(
+    app: FastAPI, assistant: Assistant, sources: Sources, authenticator: Authenticator
+) -> None:
     @app.get("/documents", responses=ERRORS)
-    def documents() -> DocumentList:
+    def documents(caller: Reader) -> DocumentList:
         """The documents there are, without their texts."""
-        return assistant.documents()
+        return assistant.documents(caller)
 
     @app.get("/documents/{document_id}", responses=ERRORS | MISSING)
-    def document(document_id: str) -> DocumentDetail:
+    def document(document_id: str, caller: Reader) -> DocumentDetail:
         """One document, with the text that citations point into."""
-        return assistant.document(document_id)
+        return assistant.document(document_id, caller)
+
+    @app.get("/sources", responses=ERRORS)
+    def list_sources(caller: Reader) -> SourceList:
+        """Where the documents come from, and how fresh each source is."""
+        return sources.listed(caller, unclaimed=authenticator.unclaimed)
+
+    @app.get("/me")
+    def me(caller: Reader) -> CallerInfo:
+        """Who the service takes you for."""
+        return CallerInfo(
+            name=caller.name,
+            kind=caller.kind,
+            administrator=caller.administrator,
+            labels=sorted(caller.labels),
+        )
 
 
 def _add_ingestion(app: FastAPI, jobs: Jobs) -> None:
-    conflict: dict[int | str, dict[str, Any]] = {
+    conflict: dict[int | str, dict[str, Any]] = REFUSED | {
         409: {"model": problems.Problem, "description": "Another ingestion is running"}
     }
 
     @app.post("/ingest", status_code=202, responses=conflict)
-    def ingest(response: Response) -> dict[str, Any]:
+    def ingest(response: Response, caller: Administrator) -> dict[str, Any]:
         """Bring the index up to date with the configured corpus; returns the job to ask after."""
         job = jobs.start()
         response.headers["Location"] = f"/ingest/{job.id}"
         return job.view()
 
-    @app.get("/ingest/{job_id}", responses=MISSING)
-    def ingest_job(request: Request, job_id: str) -> Any:
+    @app.get("/ingest/{job_id}", responses=REFUSED | MISSING)
+    def ingest_job(request: Request, job_id: str, caller: Administrator) -> Any:
         """How far an ingestion is; as `progress` events with `Accept: text/event-stream`."""
         job = jobs.get(job_id)
         if "text/event-stream" in request.headers.get("accept", ""):
@@ -191,15 +226,16 @@ def _job_events(job: Job) -> Iterator[bytes]:
 
 
 def _add_health(app: FastAPI, assistant: Assistant) -> None:
-    @app.get("/health/live")
+    @app.get("/health/live", dependencies=[ANYONE])
     def live() -> dict[str, str]:
         """The process runs; nothing else is asked."""
         return {"status": "live"}
 
-    @app.get("/health/ready", responses=ERRORS)
+    @app.get("/health/ready", responses=ERRORS, dependencies=[ANYONE])
     def ready() -> dict[str, str]:
         """Questions can be answered: there is an index, and the models are loaded."""
-        return {"status": "ready", "index_state": assistant.ready()}
+        assistant.ready()
+        return {"status": "ready"}
 
 
 def _add_page(app: FastAPI) -> None:

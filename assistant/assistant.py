@@ -4,12 +4,15 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from assistant import compose
+from assistant.access.caller import Caller
 from assistant.confidence import judge
 from assistant.extract import Quote, extract, names_only, overview
-from assistant.freshness import is_stale
+from assistant.conflict import Conflict, settle
+from assistant.freshness import Freshness
 from assistant.question import Question, correct, last_subject, leans_on_conversation
 from assistant.rank import Ranking, by_promise, rank
 from assistant.schema import (
@@ -26,13 +29,13 @@ from assistant.schema import (
 from assistant.settings import Settings
 from assistant.suggest import suggestions
 from assistant.support import PassageTokens, word_support
+from index.catalog import DocumentRow
 from index.embedder import Embedder, load_embedder
 from index.errors import InvalidInput, NotFound
 from index.reader import IndexReader
 from index.reranker import Reranker, load_reranker
 from index.retriever import Candidate, retrieve
-from index.schema import Document, StateId
-from index.store import OpenState, Shelf
+from index.store import OpenState, Segment
 
 log = logging.getLogger("casebook.assistant")
 
@@ -43,11 +46,22 @@ SUPPORTING = 3
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one request may see: a state, its readable shelves, and the filter as document ids."""
+    """What one request may see: a state, what of it the caller may read, and the filter as ids."""
 
     state: OpenState
-    shelves: tuple[Shelf, ...]
+    caller: Caller
+    shelves: tuple[Segment, ...]
     only: frozenset[str] | None = None
+
+    @property
+    def view_id(self) -> str:
+        """The index state as this caller may know it."""
+        return self.state.view_id(self.caller.may_read)
+
+    @property
+    def documents(self) -> list[DocumentRow]:
+        """The documents that the caller may read."""
+        return [each for each in self.state.documents if self.caller.may_read(each.access)]
 
 
 class Assistant:
@@ -58,14 +72,12 @@ class Assistant:
         reader: IndexReader,
         embedder: Embedder,
         reranker: Reranker,
-        labels: frozenset[str],
-        base: Path,
+        freshness: Freshness,
     ) -> None:
         self.reader = reader
         self.embedder = embedder
         self.reranker = reranker
-        self.labels = labels
-        self.base = base
+        self.freshness = freshness
         self._tokens = PassageTokens(embedder)
 
     def close(self) -> None:
@@ -78,10 +90,10 @@ class Assistant:
 
     # --- asking -------------------------------------------------------------------------------
 
-    def ask(self, request: AskRequest) -> Answer:
+    def ask(self, request: AskRequest, caller: Caller) -> Answer:
         """Answer a question from what the caller may read."""
         began = time.perf_counter()
-        reading = self._reading(request.filters)
+        reading = self._reading(caller, request.filters)
         question = self._understand(request.question, request.conversation, reading)
         vector, tokens = self.embedder.embed_question(question.searched)
         embedded = time.perf_counter()
@@ -95,7 +107,7 @@ class Assistant:
         )
         if not ranking.candidates:
             return compose.nothing(
-                question, reading.state.state.id, reading.shelves, request.explain
+                question, reading.view_id, self._shelves_shown(reading), request.explain
             )
         extracting = time.perf_counter()
         quotes = self._quotes(question, ranking, reading)
@@ -105,6 +117,7 @@ class Assistant:
         ]
         support = word_support(question.searched, tokens, self._tokens.of(supporting))
         confidence = judge(question.searched, ranking.candidates, quotes, support)
+        quotes, conflict = settle(question.searched, quotes, ranking.candidates)
         done = time.perf_counter()
         times = {
             "understand_and_embed": 1000 * (embedded - began),
@@ -119,12 +132,24 @@ class Assistant:
             ranking=replace(ranking, times_ms=times),
             confidence=confidence,
             considered=quotes,
-            state_id=reading.state.state.id,
-            shelves=reading.shelves,
+            state_id=reading.view_id,
+            shelves=self._shelves_shown(reading),
             models={"embedder": self.embedder.name, "reranker": self.reranker.name},
-            stale=self._stale,
+            stale=self.freshness.is_stale,
             explain=request.explain,
+            notices=self._notices(quotes, conflict),
         )
+
+    def _notices(self, quotes: Sequence[Quote], conflict: Conflict | None) -> list[str]:
+        """What must be said beside an answer: that its sources disagree, or are old."""
+        statuses = self.reader.catalog.source_statuses() if self.freshness.stale_after else {}
+        synced = {name: status.get("synced_at") for name, status in statuses.items()}
+        old = self.freshness.notice(
+            [(n, quote.passage.document) for n, quote in enumerate(quotes, 1)], synced
+        )
+        return [
+            each for each in (compose.disagreement(conflict) if conflict else None, old) if each
+        ]
 
     def _understand(self, asked: str, conversation: Sequence[Turn], reading: _Reading) -> Question:
         """Mend typos, and take the subject from the conversation where the question has none."""
@@ -157,11 +182,11 @@ class Assistant:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def search(self, query: str, k: int, *, rerank: bool = True) -> SearchResult:
+    def search(self, query: str, k: int, caller: Caller, *, rerank: bool = True) -> SearchResult:
         """The best passages for a query, by retrieval and, unless told otherwise, reranking."""
         if not query.strip():
             raise InvalidInput("the query is blank: say what to look for, like /search?q=restore")
-        reading = self._reading(None)
+        reading = self._reading(caller)
         vector = self.embedder.embed_question(query)[0]
         found: list[Candidate] = []
         if rerank:
@@ -185,65 +210,69 @@ class Assistant:
             )
             for candidate in found[:k]
         ]
-        return SearchResult(hits=hits, index_state=reading.state.state.id)
+        return SearchResult(hits=hits, index_state=reading.view_id)
 
-    def documents(self) -> DocumentList:
+    def documents(self, caller: Caller) -> DocumentList:
         """The documents that the caller may read."""
-        state = self.reader.current().state
+        reading = self._reading(caller)
         summaries = [
-            compose.summary(document, self._stale(document))
-            for document in self._readable(state.id)
+            compose.summary(document, self.freshness.is_stale(document), caller.shown)
+            for document in reading.documents
         ]
-        return DocumentList(documents=summaries, total=len(summaries), index_state=state.id)
+        return DocumentList(documents=summaries, total=len(summaries), index_state=reading.view_id)
 
-    def document(self, document_id: str) -> DocumentDetail:
+    def document(self, document_id: str, caller: Caller) -> DocumentDetail:
         """One document; raises `NotFound` alike for one that is absent and one that is hidden."""
         state = self.reader.current().state
         document = self.reader.catalog.document(state.id, document_id)
-        if document is None or not document.access & self.labels:
+        if document is None or not caller.may_read(document.access):
             raise NotFound(f"no document {document_id!r}: GET /documents lists those there are")
-        return compose.detail(document, self._stale(document))
+        return compose.detail(document, self.freshness.is_stale(document), caller.shown)
 
-    def suggestions(self) -> Suggestions:
+    def suggestions(self, caller: Caller) -> Suggestions:
         """Questions to begin with."""
-        state = self.reader.current().state
-        documents = self._readable(state.id)
+        reading = self._reading(caller)
+        documents = reading.documents
         step = max(1, len(documents) // SUGGESTED)
         passages = [
             passage
             for document in documents[::step][:SUGGESTED]
-            for passage in self.reader.catalog.passages_of(state.id, document.id)
+            for passage in self.reader.catalog.passages_of(reading.state.state.id, document.id)
         ]
         return Suggestions(questions=suggestions(passages, SUGGESTED))
 
-    def _readable(self, state_id: StateId) -> list[Document]:
-        documents = self.reader.catalog.documents(state_id)
-        return [document for document in documents if document.access & self.labels]
-
-    def _reading(self, filters: Filters | None) -> _Reading:
+    def _reading(self, caller: Caller, filters: Filters | None = None) -> _Reading:
         state = self.reader.current()
-        shelves = state.readable(self.labels)
+        reading = _Reading(state, caller, state.readable(caller.may_read))
         if filters is None:
-            return _Reading(state, shelves)
-        only = frozenset(
-            document.id
-            for document in self.reader.catalog.documents(state.state.id)
-            if document.access & self.labels and _matches(document, filters)
+            return reading
+        return replace(
+            reading,
+            only=frozenset(each.id for each in reading.documents if _matches(each, filters)),
         )
-        return _Reading(state, shelves, only)
 
-    def _stale(self, document: Document) -> bool:
-        return is_stale(document, self.base)
+    def _shelves_shown(self, reading: _Reading) -> list[list[str]]:
+        """The shelves that were searched, by those of their labels that are the caller's own."""
+        shown = {tuple(sorted(reading.caller.shown(each.labels))) for each in reading.shelves}
+        return [list(labels) for labels in sorted(shown)]
 
 
-def _matches(document: Document, filters: Filters) -> bool:
+def _matches(document: DocumentRow, filters: Filters) -> bool:
     tags = document.metadata.get("tags") or []
+    changed = document.modified_at or document.ingested_at
     return (
         (filters.kind is None or document.kind in filters.kind)
         and (filters.tags is None or bool(set(filters.tags) & {str(tag) for tag in tags}))
         and (filters.document_id is None or document.id in filters.document_id)
         and (filters.source is None or document.source.startswith(filters.source))
+        and (filters.source_name is None or document.source_name in filters.source_name)
+        and (filters.changed_since is None or _time(changed) >= _time(filters.changed_since))
     )
+
+
+def _time(stated: str) -> datetime:
+    time = datetime.fromisoformat(stated)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def open_assistant(settings: Settings) -> Assistant:
@@ -252,6 +281,9 @@ def open_assistant(settings: Settings) -> Assistant:
         reader=IndexReader(settings.index),
         embedder=load_embedder(settings.embedder),
         reranker=load_reranker(settings.reranker),
-        labels=frozenset(settings.anonymous_access),
-        base=Path.cwd(),
+        freshness=Freshness(
+            Path.cwd(),
+            frozenset({"", *(each.name for each in settings.sources if each.type == "folder")}),
+            {entry.name: entry.stale_after for entry in settings.sources if entry.stale_after},
+        ),
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from assistant.access.commands import keys_group
+from assistant.access.keys import KeyStore
 from index.errors import CasebookError, InvalidInput
 
 # Heavy parts (models, FAISS, the server) are imported by the commands that use them, so that
@@ -51,30 +53,47 @@ def main(verbose: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--source", "names", multiple=True, help="Only this configured source: give several.")
+@click.option(
+    "--wait", default=0.0, metavar="SECONDS", help="Wait for another ingestion to end [0]."
+)
 @_index_option
 @_json_option
-def ingest(paths: tuple[Path, ...], index: Path | None, as_json: bool) -> None:
-    """Bring the index up to date with the documents under PATHS (default: the corpus).
+def ingest(
+    paths: tuple[Path, ...],
+    names: tuple[str, ...],
+    wait: float,
+    index: Path | None,
+    as_json: bool,
+) -> None:
+    """Bring the index up to date with the documents under PATHS, or with all configured sources.
 
-    Reads .md, .txt, .rst, .html, .pdf and .docx. Only what is new or changed is read and embedded;
-    what was deleted leaves the index. Exits with 4 where a file could not be read; the others are
-    ingested all the same.
+    Without any in casebook.toml that is the folder corpus/. Reads .md, .txt, .rst, .adoc, .html,
+    .pdf and .docx. Only what is new or changed is read and embedded; what was deleted leaves the
+    index. Exits with 4 where something could not be read; the rest is ingested all the same.
     """
+    if paths and names:
+        raise InvalidInput("give paths, or sources by --source, not both")
+    from assistant.ingestion import ingest as ingest_sources
     from assistant.progress import summary_lines, track
     from assistant.settings import load_settings
     from index.embedder import load_embedder
-    from ingest.sync import sync
+    from ingest.sync import sync_paths
 
-    settings = load_settings(corpus=list(paths) or None, index=index)
+    settings = load_settings(index=index)
+    embedder = load_embedder(settings.embedder)
     with track(sys.stderr) as report:
-        summary = sync(
-            settings.corpus,
-            settings.index,
-            load_embedder(settings.embedder),
-            base=Path.cwd(),
-            default_access=frozenset(settings.default_access),
-            report=report,
-        )
+        if paths:
+            summary = sync_paths(
+                paths,
+                settings.index,
+                embedder,
+                base=Path.cwd(),
+                labels=frozenset(settings.default_access),
+                report=report,
+            )
+        else:
+            summary = ingest_sources(settings, embedder, report, names or None, wait)
     click.echo(json.dumps(asdict(summary)) if as_json else "\n".join(summary_lines(summary)))
     if summary.failed:
         sys.exit(4)
@@ -89,6 +108,7 @@ def ask(question: str, explain: bool, index: Path | None, as_json: bool) -> None
     """Answer QUESTION from the sources, or say that they hold no answer."""
     from pydantic import ValidationError
 
+    from assistant.access.caller import LOCAL
     from assistant.assistant import open_assistant
     from assistant.schema import AskRequest
     from assistant.settings import load_settings
@@ -98,7 +118,7 @@ def ask(question: str, explain: bool, index: Path | None, as_json: bool) -> None
         request = AskRequest(question=_question(question), explain=explain)
     except ValidationError as error:
         raise InvalidInput(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    answer = open_assistant(load_settings(index=index)).ask(request)
+    answer = open_assistant(load_settings(index=index)).ask(request, LOCAL)
     if as_json:
         click.echo(answer.model_dump_json(indent=2))
     else:
@@ -123,11 +143,12 @@ def _question(text: str) -> str:
 @_json_option
 def search(query: str, k: int, index: Path | None, as_json: bool) -> None:
     """Show the passages that fit QUERY, best first."""
+    from assistant.access.caller import LOCAL
     from assistant.assistant import open_assistant
     from assistant.settings import load_settings
     from assistant.terminal import show_hits
 
-    result = open_assistant(load_settings(index=index)).search(_question(query), k)
+    result = open_assistant(load_settings(index=index)).search(_question(query), k, LOCAL)
     if as_json:
         click.echo(result.model_dump_json(indent=2))
     else:
@@ -137,13 +158,33 @@ def search(query: str, k: int, index: Path | None, as_json: bool) -> None:
 @main.command()
 @click.option("--host", help="Address to listen on [127.0.0.1].")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any free one [8000].")
+@click.option("--watch", is_flag=True, help="Keep the sources fresh: folders by their files.")
 @_index_option
-def serve(host: str | None, port: int | None, index: Path | None) -> None:
+def serve(host: str | None, port: int | None, watch: bool, index: Path | None) -> None:
     """Serve the chat page and the HTTP API."""
     from assistant.server import run
     from assistant.settings import load_settings
 
-    run(load_settings(host=host, port=port, index=index))
+    run(load_settings(host=host, port=port, index=index), watching=watch)
+
+
+@main.command()
+@_index_option
+@_json_option
+def sources(index: Path | None, as_json: bool) -> None:
+    """Show each source: what it holds, when it was last read, and what went wrong."""
+    from assistant.access.caller import LOCAL
+    from assistant.settings import load_settings
+    from assistant.sources import Sources, known_sources
+    from assistant.terminal import show_sources
+    from index.reader import IndexReader
+
+    settings = load_settings(index=index)
+    listed = Sources(IndexReader(settings.index), known_sources(settings)).listed(LOCAL)
+    if as_json:
+        click.echo(listed.model_dump_json(indent=2))
+    else:
+        show_sources(listed)
 
 
 @main.command()
@@ -227,6 +268,15 @@ def evaluate(
         click.echo(json.dumps(result(comparison, now), ensure_ascii=False))
     else:
         show(comparison, Console())
+
+
+def _keys() -> KeyStore:
+    from assistant.settings import load_settings
+
+    return KeyStore(load_settings().keys)
+
+
+main.add_command(keys_group(_keys))
 
 
 if __name__ == "__main__":

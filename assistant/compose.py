@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from assistant.confidence import Confidence
+from assistant.conflict import Conflict
 from assistant.extract import Quote
+from assistant.links import link
 from assistant.question import Question
 from assistant.rank import Ranking
 from assistant.schema import (
@@ -18,10 +20,10 @@ from assistant.schema import (
     TraceConfidence,
     TraceQuery,
 )
+from index.catalog import DocumentRow
 from index.retriever import Candidate
-from index.schema import Document, Passage
+from index.schema import Document, Labels, Passage
 from index.sentences import plain
-from index.store import Shelf
 
 NEAREST = 3
 """Candidates that an abstention shows."""
@@ -29,7 +31,11 @@ NEAREST = 3
 TRACED = 10
 """Candidates that a trace shows."""
 
+UNSHOWN = {"anchors", "lines", "first_line", "included"}
+"""Metadata that only make links and syncs; a citation has its link."""
+
 IsStale = Callable[[Document], bool]
+Shown = Callable[[Labels], Labels]
 
 
 def answer(
@@ -39,12 +45,15 @@ def answer(
     confidence: Confidence,
     considered: Sequence[Quote],
     state_id: str,
-    shelves: Sequence[Shelf],
+    shelves: list[list[str]],
     models: Mapping[str, str],
     stale: IsStale,
     explain: bool,
+    notices: Sequence[str] = (),
 ) -> Answer:
-    """The answer made of the quotes, or the abstention if they are not trusted enough."""
+    """The answer made of the quotes, with `notices` on it, or the abstention if they are not trusted
+    enough.
+    """
     quotes = considered if confidence.enough else ()
     reason = None if quotes else _reason(confidence)
     made_of = [
@@ -75,12 +84,12 @@ def answer(
         citations=citations,
         confidence=round(confidence.value, 4),
         index_state=state_id,
-        notice=reason,
+        notice=reason or " ".join(notices) or None,
         trace=trace,
     )
 
 
-def nothing(question: Question, state_id: str, shelves: Sequence[Shelf], explain: bool) -> Answer:
+def nothing(question: Question, state_id: str, shelves: list[list[str]], explain: bool) -> Answer:
     """The abstention where there is no passage at all that the caller may read."""
     reason = "There is nothing to answer from: no readable document fits the question's filters."
     silent = Confidence(0.0, 0.0, {}, (), ())
@@ -96,6 +105,18 @@ def nothing(question: Question, state_id: str, shelves: Sequence[Shelf], explain
         notice=reason,
         trace=trace,
     )
+
+
+def disagreement(conflict: Conflict) -> str:
+    """What an answer says of two documents that disagree; they are its first two citations."""
+    newer, older = (
+        quote.passage.document.modified_at for quote in (conflict.newer, conflict.older)
+    )
+    if not conflict.dated:
+        return "[1] and [2] disagree, and it is not known which is newer."
+    if newer == older:
+        return "[1] and [2] disagree, and are of the same date."
+    return f"[1] and [2] disagree: [1] is newer ({str(newer)[:10]}, the other {str(older)[:10]})."
 
 
 _KIND_WORDS = {"address": "an address or link", "money": "an amount of money"}
@@ -130,7 +151,9 @@ def _citation(
         title=document.title,
         section=passage.chunk.section,
         heading_path=list(passage.chunk.heading_path),
+        source_name=document.source_name,
         source=document.source,
+        link=link(document, start, end),
         kind=document.kind,
         revision=document.revision,
         start=start,
@@ -167,7 +190,7 @@ def _trace(
     ranking: Ranking,
     considered: list[Citation],
     confidence: Confidence,
-    shelves: Sequence[Shelf],
+    shelves: list[list[str]],
     models: Mapping[str, str],
     reason: str | None,
 ) -> Trace:
@@ -178,7 +201,7 @@ def _trace(
             corrections=dict(question.corrections),
             from_conversation=question.from_conversation,
         ),
-        shelves=[sorted(shelf.labels) for shelf in shelves],
+        shelves=shelves,
         candidates=[
             TraceCandidate(
                 document_id=candidate.passage.document.id,
@@ -203,26 +226,29 @@ def _trace(
     )
 
 
-def summary(document: Document, stale: bool) -> DocumentSummary:
-    """A document without its text."""
-    return DocumentSummary(**_fields(document, stale))
+def summary(document: DocumentRow, stale: bool, shown: Shown) -> DocumentSummary:
+    """A document without its text; of its labels, those that may be shown."""
+    return DocumentSummary(**_fields(document, stale, shown))
 
 
-def detail(document: Document, stale: bool) -> DocumentDetail:
+def detail(document: Document, stale: bool, shown: Shown) -> DocumentDetail:
     """A document with its text."""
-    return DocumentDetail(**_fields(document, stale), text=document.text)
+    return DocumentDetail(**_fields(document, stale, shown), text=document.text)
 
 
-def _fields(document: Document, stale: bool) -> dict[str, Any]:
+def _fields(document: Document | DocumentRow, stale: bool, shown: Shown) -> dict[str, Any]:
     return {
         "id": document.id,
         "title": document.title,
+        "source_name": document.source_name,
         "source": document.source,
         "kind": document.kind,
         "revision": document.revision,
         "modified_at": document.modified_at,
         "ingested_at": document.ingested_at,
         "stale": stale,
-        "access": sorted(document.access),
-        "metadata": dict(document.metadata),
+        "access": sorted(shown(document.access)),
+        "metadata": {
+            name: value for name, value in document.metadata.items() if name not in UNSHOWN
+        },
     }

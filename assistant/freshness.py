@@ -1,25 +1,81 @@
-"""Freshness: whether a source is still what was ingested, where that can be known."""
+"""Freshness: whether a source is still what was ingested, and how old it may be before we say so."""
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from index.catalog import DocumentRow, utc_now
 from index.schema import Document
 
 
-def is_stale(document: Document, base: Path) -> bool:
-    """Whether the file behind a document has changed or gone since it was ingested.
+@dataclass(frozen=True)
+class Freshness:
+    """What is known of the age of documents.
 
-    False where the folder it came from is not on this machine: then nothing can be known.
+    `base`: the folder that files' paths are relative to; `folders`: the names of the sources whose
+    documents are files on this machine; `stale_after`: by name of the source.
     """
-    path = base / document.source
-    if not path.parent.is_dir():
-        return False
-    try:
-        status = path.stat()
-        return not _digest(path, status.st_mtime_ns, status.st_size).startswith(document.revision)
-    except OSError:
-        return True
+
+    base: Path
+    folders: frozenset[str] = frozenset({""})
+    stale_after: Mapping[str, timedelta] = field(default_factory=dict)
+    now: Callable[[], datetime] = utc_now
+
+    def is_stale(self, document: Document | DocumentRow) -> bool:
+        """Whether the file behind a document has changed or gone since it was ingested.
+
+        False where the folder it came from is not on this machine: then nothing can be known.
+        """
+        path = self.base / document.source
+        if document.source_name not in self.folders or not path.parent.is_dir():
+            return False
+        try:
+            status = path.stat()
+            digest = _digest(path, status.st_mtime_ns, status.st_size)
+        except OSError:
+            return True
+        return not digest.startswith(document.revision)
+
+    def is_overdue(self, document: Document, synced_at: str | None) -> bool:
+        """Whether a document is older than its source's `stale_after`: not changed for so long, or
+        not looked at.
+        """
+        longest = self.stale_after.get(document.source_name)
+        if longest is None:
+            return False
+        known = [each for each in (document.modified_at, synced_at) if each]
+        return any(self.now() - _time(each) > longest for each in known)
+
+    def notice(
+        self, documents: Sequence[tuple[int, Document]], synced: Mapping[str, str | None]
+    ) -> str | None:
+        """A word of warning about the numbered citations whose documents are overdue."""
+        overdue = {
+            n: document
+            for n, document in documents
+            if self.is_overdue(document, synced.get(document.source_name))
+        }
+        if not overdue:
+            return None
+        numbers = ", ".join(f"[{n}]" for n in overdue)
+        longest = max(self.stale_after[each.source_name] for each in overdue.values())
+        return (
+            f"{numbers} may be out of date: unchanged, or not looked at, for more than "
+            f"{_in_words(longest)}."
+        )
+
+
+def _time(stated: str) -> datetime:
+    time = datetime.fromisoformat(stated)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _in_words(length: timedelta) -> str:
+    hours = round(length.total_seconds() / 3600)
+    return f"{length.days} days" if length.days > 1 else f"{max(1, hours)} h"
 
 
 @lru_cache(maxsize=4096)

@@ -47,7 +47,9 @@ def problem(
 
 def from_error(error: CasebookError) -> ProblemResponse:
     """The response for one of our own errors."""
-    return problem(error.status, error.title, str(error))
+    response = problem(error.status, error.title, str(error))
+    response.headers.update(getattr(error, "headers", {}))
+    return response
 
 
 def install(app: FastAPI) -> None:

@@ -56,7 +56,7 @@ def _correction(
     typed = word.lower()
     if len(typed) < _SHORTEST_CORRECTED or not typed.isalpha() or typed in STOPWORDS:
         return None
-    if any(typed in shelf.word_counts or stem(typed) in shelf.term_ids for shelf in shelves):
+    if any(typed in shelf.words.ids or stem(typed) in shelf.terms.ids for shelf in shelves):
         return None
     if is_word(typed):
         return None
@@ -71,7 +71,7 @@ def _correction(
                 nearest[known] = int(distance)
     if not nearest:
         return None
-    counts = {word: sum(shelf.word_counts.get(word, 0) for shelf in shelves) for word in nearest}
+    counts = {word: sum(shelf.words.frequency(word) for shelf in shelves) for word in nearest}
     return min(nearest, key=lambda known: (nearest[known], -counts[known], known))
 
 

@@ -10,7 +10,7 @@ from index.catalog import Catalog
 from index.reranker import Reranker
 from index.retriever import Candidate, retrieve
 from index.schema import Passage
-from index.store import Shelf
+from index.store import Segment
 
 RETRIEVED = 40
 """Passages that retrieval hands on."""
@@ -46,7 +46,7 @@ class Ranking:
 def rank(
     question: str,
     vector: Any,
-    shelves: Sequence[Shelf],
+    shelves: Sequence[Segment],
     catalog: Catalog,
     reranker: Reranker,
     only: frozenset[str] | None = None,

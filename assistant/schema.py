@@ -1,5 +1,6 @@
 """What goes over the wire: questions, answers, citations and traces, as in the contract."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -33,6 +34,17 @@ class Filters(_Model):
     tags: list[str] | None = Field(None, description="tags from front matter")
     document_id: list[str] | None = Field(None, description="documents by id")
     source: str | None = Field(None, description="what the source's path begins with")
+    source_name: list[str] | None = Field(
+        None, description="sources by name, as GET /sources lists"
+    )
+    changed_since: str | None = Field(None, description="ISO date: documents changed then or later")
+
+    @field_validator("changed_since")
+    @classmethod
+    def _a_date(cls, stated: str | None) -> str | None:
+        if stated is not None:
+            datetime.fromisoformat(stated)
+        return stated
 
 
 class AskRequest(_Model):
@@ -59,7 +71,11 @@ class Citation(_Model):
     title: str
     section: str
     heading_path: list[str]
+    source_name: str
     source: str
+    link: str | None = Field(
+        description="where just this can be opened: lines, a comment, a commit"
+    )
     kind: str
     revision: str
     start: int
@@ -164,6 +180,7 @@ class DocumentSummary(_Model):
 
     id: str
     title: str
+    source_name: str
     source: str
     kind: str
     revision: str
@@ -186,6 +203,40 @@ class DocumentList(_Model):
     documents: list[DocumentSummary]
     total: int
     index_state: str
+
+
+class SourceInfo(_Model):
+    """A source as a caller may know it: what it holds for them, and how fresh that is.
+
+    `stale` tells that it was not read for longer than its `stale_after`. What stands under `sync` is
+    for administrators: it speaks of documents that others may not read.
+    """
+
+    name: str
+    type: str
+    documents: int
+    kinds: dict[str, int]
+    newest: str | None = Field(description="when the newest of its documents was changed")
+    synced_at: str | None
+    stale: bool
+    sync: dict[str, Any] | None = Field(
+        None, description="revision, failures, last error, next run: for administrators"
+    )
+
+
+class SourceList(_Model):
+    """The sources that hold anything for the caller; administrators see all."""
+
+    sources: list[SourceInfo]
+
+
+class CallerInfo(_Model):
+    """Who the service takes the caller for."""
+
+    name: str
+    kind: str
+    administrator: bool
+    labels: list[str]
 
 
 class Suggestions(_Model):

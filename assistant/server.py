@@ -3,37 +3,103 @@
 import logging
 import socket
 import sys
-from pathlib import Path
+from datetime import timedelta
 
 import uvicorn
 
+from assistant.access.authenticate import Authenticator, check_bind
+from assistant.access.caller import anonymous
+from assistant.access.keys import KeyStore
 from assistant.api import create_app
 from assistant.assistant import Assistant, open_assistant
+from assistant.ingestion import ingest
 from assistant.jobs import Jobs
 from assistant.settings import Settings
+from assistant.sources import Sources, known_sources
+from assistant.watch import Watch, Watched
 from index.errors import Busy, IndexUnavailable
-from ingest.sync import Report, Summary, sync
+from ingest.sources.settings import FolderEntry
+
+EVERY = timedelta(hours=1)
+"""Time between two syncs of a remote source that has no schedule of its own."""
+
+WAIT = 600.0
+"""Seconds that a job waits for another process, say `casebook ingest`, to be done with the index."""
 
 
-def run(settings: Settings) -> None:
-    """Serve until stopped; raises `Busy` where the port is taken.
+def run(settings: Settings, *, watching: bool = False) -> None:
+    """Serve until stopped; raises `Busy` where the port is taken, `InvalidInput` for an address that others
+    can reach while nobody can sign in.
 
     A missing index is no reason not to start: `POST /ingest` can build it. Until then questions
     get a 503 that says so.
     """
+    authenticator = open_authenticator(settings)
+    check_bind(settings.host, authenticator)
     listener = _listen(settings.host, settings.port)
     assistant = open_assistant(settings)
     try:
         assistant.ready()
     except IndexUnavailable as error:
         print(f"casebook: {error}", file=sys.stderr, flush=True)
-    app = create_app(assistant, Jobs(lambda report: _ingest(settings, assistant, report)))
+    jobs = Jobs(
+        lambda names, report: ingest(settings, assistant.embedder, report, names, WAIT),
+        settings.index.parent / "jobs.json",
+    )
+    watch = _watch(settings, jobs, assistant) if watching else None
+    sources = Sources(
+        assistant.reader,
+        known_sources(settings),
+        watch.next_run if watch else lambda name: None,
+    )
+    app = create_app(assistant, jobs, sources, authenticator)
+    jobs.resume()
+    if watch:
+        watch.start()
     host, port = listener.getsockname()[:2]
     print(f"Casebook is ready: http://{host}:{port}", flush=True)
     config = uvicorn.Config(
         app, log_level=logging.WARNING, timeout_graceful_shutdown=20, server_header=False
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def open_authenticator(settings: Settings) -> Authenticator:
+    """Sign-in as the settings have it."""
+    oidc = None
+    if settings.oidc:
+        from assistant.access.oidc import OidcVerifier
+
+        by_group = settings.oidc.labels_by_group
+        oidc = OidcVerifier(
+            settings.oidc.issuer,
+            settings.oidc.audience,
+            groups_claim=settings.oidc.groups_claim,
+            labels_by_group={group: frozenset(labels) for group, labels in by_group.items()}
+            if by_group is not None
+            else None,
+            administrators=frozenset(settings.oidc.administrators),
+        )
+    return Authenticator(
+        KeyStore(settings.keys), oidc, anonymous(settings.anonymous_access), host=settings.host
+    )
+
+
+def _watch(settings: Settings, jobs: Jobs, assistant: Assistant) -> Watch:
+    """Folders by their files, other sources by their schedule, or hourly."""
+    watched = [
+        Watched(entry.name, entry.every.total_seconds() if entry.every else None, (entry.path,))
+        if isinstance(entry, FolderEntry)
+        else Watched(entry.name, (entry.every or EVERY).total_seconds())
+        for entry in settings.sources
+    ]
+    if settings.corpus_paths:
+        watched.append(Watched("", None, tuple(settings.corpus_paths)))
+
+    def failed(name: str) -> bool:
+        return bool(assistant.reader.catalog.source_statuses().get(name, {}).get("error"))
+
+    return Watch(watched, jobs, failed)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -50,14 +116,3 @@ def _listen(host: str, port: int) -> socket.socket:
             "another with --port (0 takes any that is free)"
         ) from error
     return listener
-
-
-def _ingest(settings: Settings, assistant: Assistant, report: Report) -> Summary:
-    return sync(
-        settings.corpus,
-        settings.index,
-        assistant.embedder,
-        base=Path.cwd(),
-        default_access=frozenset(settings.default_access),
-        report=report,
-    )

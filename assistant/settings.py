@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -13,9 +13,24 @@ from pydantic_settings import (
 )
 
 from index.errors import InvalidInput
+from ingest.sources.settings import Entry
 
 SETTINGS_FILE = Path("casebook.toml")
 PREFIX = "CASEBOOK_"
+
+
+class Oidc(BaseModel):
+    """Sign-in by tokens of an OpenID Connect issuer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str
+    audience: str
+    groups_claim: str = "groups"
+    labels_by_group: dict[str, list[str]] | None = Field(
+        None, description="labels of each group; without it a group is a label itself"
+    )
+    administrators: list[str] = Field([], description="groups whose members are administrators")
 
 
 class Settings(BaseSettings):
@@ -25,18 +40,38 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, toml_file=SETTINGS_FILE, frozen=True, extra="forbid"
     )
 
-    corpus: list[Path] = Field([Path("corpus")], description="what `casebook ingest` reads")
+    corpus: list[Path] | None = Field(
+        None, description="files and folders to read [corpus, where no sources are configured]"
+    )
+    sources: list[Entry] = Field([], description="sources by name: docs/sources.md")
+    copies: Path = Field(Path(".casebook/sources"), description="what is kept of remote sources")
+    keys: Path = Field(Path(".casebook/keys.sqlite"), description="the API keys, as hashes")
+    oidc: Oidc | None = Field(None, description="the issuer whose tokens are accepted")
     index: Path = Field(Path(".casebook/index"), description="the folder of the index")
     embedder: str = Field("all-MiniLM-L6-v2", description="embedding model: packaged, path or name")
     reranker: str = Field("ms-marco-MiniLM-L-12-v2", description="cross-encoder, likewise")
     default_access: list[str] = Field(
-        ["public"], description="labels of a document that states none"
+        ["public"], description="labels of files under `corpus` that state none"
     )
     anonymous_access: list[str] = Field(
         ["public"], description="labels that a caller without a name may read"
     )
     host: str = Field("127.0.0.1", description="address that `casebook serve` listens on")
     port: int = Field(8000, ge=0, le=65535, description="port, 0 for any that is free")
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        names = [source.name for source in self.sources]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two sources are called {', '.join(sorted(twice))}: rename one")
+        return self
+
+    @property
+    def corpus_paths(self) -> list[Path]:
+        """The files and folders that are read beside the sources."""
+        if self.corpus is not None:
+            return self.corpus
+        return [] if self.sources else [Path("corpus")]
 
     @classmethod
     def settings_customise_sources(

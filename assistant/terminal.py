@@ -4,7 +4,7 @@ import textwrap
 
 import click
 
-from assistant.schema import Answer, Citation, SearchResult, Trace
+from assistant.schema import Answer, Citation, SearchResult, SourceList, Trace
 
 
 def show_answer(answer: Answer) -> None:
@@ -58,3 +58,14 @@ def show_hits(result: SearchResult) -> None:
         click.echo(textwrap.indent(_wrapped(hit.text.strip()), "   "))
     if not result.hits:
         click.echo("nothing found")
+
+
+def show_sources(listed: SourceList) -> None:
+    """Sources for people: a line each, and one more where the last sync failed."""
+    for source in listed.sources:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in source.kinds.items())
+        read = f"read {source.synced_at}" if source.synced_at else "never read"
+        stale = ", stale" if source.stale else ""
+        click.echo(f"{source.name} ({source.type}): {kinds or 'nothing'}; {read}{stale}")
+        if source.sync and source.sync["error"]:
+            click.echo(f"  failed {source.sync['failed_at']}: {source.sync['error']}")

@@ -28,7 +28,7 @@ from assistant.evaluation.source import Source, open_source
 from assistant.settings import load_settings
 from benchmarks.questions import ROOT, SHARED_EVAL, write_case_study_list, write_infra_ids
 from index.embedder import load_embedder
-from ingest.sync import sync
+from ingest.sync import sync_paths
 
 WEIGHTS = {"case studies": 2.0, "infra-faq dev": 1.0, "squad2 dev": 1.0}
 """What a set counts in all for the weights, however many its questions."""
@@ -96,12 +96,12 @@ def _sources(scratch: Path) -> dict[str, Source]:
 def _run(source: Source, scratch: Path) -> Run:
     settings = load_settings(index=scratch / "case-studies")
     if isinstance(source.content, QuestionList):
-        sync(
+        sync_paths(
             [ROOT / "corpus"],
             settings.index,
             load_embedder(settings.embedder),
             base=ROOT,
-            default_access=frozenset({"public"}),
+            labels=frozenset({"public"}),
             report=lambda progress: None,
         )
     return measure(source, settings, rerank=True, report=lambda progress: None)

@@ -16,6 +16,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.access.caller import LOCAL
 from assistant.assistant import Assistant, open_assistant
 from assistant.evaluation.dataset import load_dataset
 from assistant.settings import load_settings
@@ -48,12 +49,12 @@ def main(index: Path, sizes: str) -> None:
 def whole_search(assistant: Assistant, questions: list[str]) -> dict[str, Any]:
     """Milliseconds a search over the index, with and without reranking, from the question as text."""
     state = assistant.reader.current()
-    measured: dict[str, Any] = {"chunks": sum(len(shelf.rows) for shelf in state.shelves)}
+    measured: dict[str, Any] = {"chunks": sum(segment.chunk_count for segment in state.segments)}
     for name, rerank in (("plain", False), ("reranked", True)):
         times = []
         for number, question in enumerate([*questions[:5], *questions]):
             began = time.perf_counter()
-            assistant.search(question, K, rerank=rerank)
+            assistant.search(question, K, LOCAL, rerank=rerank)
             if number >= 5:
                 times.append(1000 * (time.perf_counter() - began))
         p50, p95 = np.percentile(times, [50, 95])

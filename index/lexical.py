@@ -8,7 +8,7 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,32 +24,61 @@ B = 0.75
 
 
 @dataclass(frozen=True)
-class LexicalShelf:
-    """The postings of one shelf's chunks, term by term (compressed sparse rows).
+class Postings:
+    """Which chunks hold which strings, string by string (compressed sparse rows).
 
-    vocabulary: the terms, sorted; `starts`: `(terms + 1,) int64` into the postings;
-    `chunks`: `(postings,) int32` positions in the shelf; `counts`: `(postings,) int32`;
-    `lengths`: `(chunks,) int32`, terms a chunk; `words`: the purely alphabetic words as written,
-    in lower case, for mending typos, and `word_chunks`: `(words,) int32`, chunks with each.
+    vocabulary: the strings, sorted; `starts`: `(strings + 1,) int64` into `chunks`; `chunks`:
+    `(postings,) int32`, positions in the shelf.
     """
 
     vocabulary: tuple[str, ...]
     starts: NDArray[np.int64]
     chunks: NDArray[np.int32]
-    counts: NDArray[np.int32]
-    lengths: NDArray[np.int32]
-    words: tuple[str, ...]
-    word_chunks: NDArray[np.int32]
 
     @cached_property
-    def word_counts(self) -> dict[str, int]:
-        """In how many chunks each word stands as it is written, in lower case."""
-        return dict(zip(self.words, self.word_chunks.tolist(), strict=True))
+    def ids(self) -> dict[str, int]:
+        """Where each string stands in the vocabulary."""
+        return {string: position for position, string in enumerate(self.vocabulary)}
+
+    def frequency(self, string: str) -> int:
+        """In how many chunks a string occurs."""
+        position = self.ids.get(string)
+        return 0 if position is None else int(self.starts[position + 1] - self.starts[position])
+
+    def kept(self, keep: NDArray[np.bool_]) -> "Postings":
+        """Only the postings that `keep`, `(postings,) bool`, marks, and the strings that have any."""
+        before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])[self.starts]
+        held = np.flatnonzero(np.diff(before))
+        return Postings(
+            vocabulary=tuple(self.vocabulary[position] for position in held.tolist()),
+            starts=np.append(before[:-1][held], before[-1:]).astype(np.int64),
+            chunks=self.chunks[keep],
+        )
+
+
+@dataclass(frozen=True)
+class LexicalShelf:
+    """The postings of one shelf's chunks.
+
+    `terms`: the stems that BM25 weighs, and `counts`: `(postings,) int32`, how often each stands in
+    its chunk; `lengths`: `(positions,) int32`, terms a chunk; `chunk_count`: the chunks that are
+    searched; `words`: the purely alphabetic words as written, in lower case, for mending typos.
+    """
+
+    terms: Postings
+    counts: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    chunk_count: int
+    words: Postings
+
+    def document_frequency(self, term: str) -> int:
+        """In how many chunks of the shelf a term occurs."""
+        return self.terms.frequency(term)
 
     @cached_property
     def _by_length(self) -> dict[int, list[str]]:
         by_length: dict[int, list[str]] = {}
-        for word in self.words:
+        for word in self.words.vocabulary:
             by_length.setdefault(len(word), []).append(word)
         return by_length
 
@@ -61,37 +90,54 @@ class LexicalShelf:
             for word in self._by_length.get(length, ())
         ]
 
-    @cached_property
-    def term_ids(self) -> dict[str, int]:
-        """Where each term stands in the vocabulary."""
-        return {term: position for position, term in enumerate(self.vocabulary)}
-
-    def document_frequency(self, term: str) -> int:
-        """In how many chunks of the shelf a term occurs."""
-        position = self.term_ids.get(term)
-        return 0 if position is None else int(self.starts[position + 1] - self.starts[position])
+    def without(self, gone: NDArray[np.int64]) -> "LexicalShelf":
+        """The shelf as if the chunks at these positions had never been in it; positions stay."""
+        alive = np.ones(len(self.lengths), dtype=np.bool_)
+        alive[gone] = False
+        keep = alive[self.terms.chunks]
+        return LexicalShelf(
+            terms=self.terms.kept(keep),
+            counts=self.counts[keep],
+            lengths=np.where(alive, self.lengths, 0).astype(np.int32),
+            chunk_count=int(alive.sum()),
+            words=self.words.kept(alive[self.words.chunks]),
+        )
 
 
 def build_shelf(texts: Sequence[str]) -> LexicalShelf:
     """Index the texts of a shelf's chunks, in order."""
-    chunk_terms = [terms(text) for text in texts]
-    spelled = Counter(word for text in texts for word in _spelled(text))
-    postings: dict[str, list[tuple[int, int]]] = {}
-    for position, chunk in enumerate(chunk_terms):
-        for term, count in Counter(chunk).items():
-            postings.setdefault(term, []).append((position, count))
-    vocabulary = tuple(sorted(postings))
-    sizes = [len(postings[term]) for term in vocabulary]
-    flat = [pair for term in vocabulary for pair in postings[term]]
-    pairs = np.array(flat, dtype=np.int32).reshape(-1, 2)
+    chunk_terms = [Counter(terms(text)) for text in texts]
+    indexed = _postings(chunk_terms)
+    counts = [
+        chunk_terms[chunk][term]
+        for term, start, end in zip(
+            indexed.vocabulary, indexed.starts[:-1], indexed.starts[1:], strict=True
+        )
+        for chunk in indexed.chunks[start:end].tolist()
+    ]
     return LexicalShelf(
+        terms=indexed,
+        counts=np.array(counts, dtype=np.int32),
+        lengths=np.array([chunk.total() for chunk in chunk_terms], dtype=np.int32),
+        chunk_count=len(texts),
+        words=_postings([_spelled(text) for text in texts]),
+    )
+
+
+def _postings(chunks: Sequence[Iterable[str]]) -> Postings:
+    """Which of the chunks, each a set of strings, hold which string."""
+    found: dict[str, list[int]] = {}
+    for position, strings in enumerate(chunks):
+        for string in strings:
+            found.setdefault(string, []).append(position)
+    vocabulary = tuple(sorted(found))
+    sizes = [len(found[string]) for string in vocabulary]
+    return Postings(
         vocabulary=vocabulary,
         starts=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        chunks=np.ascontiguousarray(pairs[:, 0]),
-        counts=np.ascontiguousarray(pairs[:, 1]),
-        lengths=np.array([len(chunk) for chunk in chunk_terms], dtype=np.int32),
-        words=tuple(sorted(spelled)),
-        word_chunks=np.array([spelled[word] for word in sorted(spelled)], dtype=np.int32),
+        chunks=np.array(
+            [chunk for string in vocabulary for chunk in found[string]], dtype=np.int32
+        ),
     )
 
 
@@ -115,7 +161,7 @@ class CorpusStatistics:
 
 def statistics(shelves: Sequence[LexicalShelf]) -> CorpusStatistics:
     """Add up the counts of some shelves."""
-    chunks = sum(len(shelf.lengths) for shelf in shelves)
+    chunks = sum(shelf.chunk_count for shelf in shelves)
     total = sum(int(shelf.lengths.sum()) for shelf in shelves)
     return CorpusStatistics(chunks, total / chunks if chunks else 0.0)
 
@@ -134,11 +180,11 @@ def bm25(query: Sequence[str], shelves: Sequence[LexicalShelf]) -> list[NDArray[
     for term in sorted(set(query)):
         weight = idf(term, shelves, corpus)
         for shelf, score in zip(shelves, scores, strict=True):
-            position = shelf.term_ids.get(term)
+            position = shelf.terms.ids.get(term)
             if position is None:
                 continue
-            postings = slice(shelf.starts[position], shelf.starts[position + 1])
-            chunks = shelf.chunks[postings]
+            postings = slice(shelf.terms.starts[position], shelf.terms.starts[position + 1])
+            chunks = shelf.terms.chunks[postings]
             count = shelf.counts[postings].astype(np.float32)
             length = shelf.lengths[chunks] / corpus.average_length
             score[chunks] += weight * count * (K1 + 1) / (count + K1 * (1 - B + B * length))
@@ -148,30 +194,27 @@ def bm25(query: Sequence[str], shelves: Sequence[LexicalShelf]) -> list[NDArray[
 def to_bytes(shelf: LexicalShelf) -> bytes:
     """The shelf as an `.npz` file without pickled objects."""
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {
-        **_packed("terms", shelf.vocabulary),
-        **_packed("words", shelf.words),
-        "starts": shelf.starts,
-        "chunks": shelf.chunks,
-        "counts": shelf.counts,
-        "lengths": shelf.lengths,
-        "word_chunks": shelf.word_chunks,
-    }
+    arrays: dict[str, Any] = {"counts": shelf.counts, "lengths": shelf.lengths}
+    for name, postings in (("terms", shelf.terms), ("words", shelf.words)):
+        arrays |= _packed(name, postings.vocabulary)
+        arrays |= {f"{name}_starts": postings.starts, f"{name}_chunks": postings.chunks}
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
 def from_bytes(data: bytes) -> LexicalShelf:
-    """Read what `to_bytes` wrote."""
+    """Read what `to_bytes` wrote of a shelf of which no chunk is gone."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        terms_, words_ = (
+            Postings(_unpacked(name, arrays), arrays[f"{name}_starts"], arrays[f"{name}_chunks"])
+            for name in ("terms", "words")
+        )
         return LexicalShelf(
-            vocabulary=_unpacked("terms", arrays),
-            starts=arrays["starts"],
-            chunks=arrays["chunks"],
+            terms=terms_,
             counts=arrays["counts"],
             lengths=arrays["lengths"],
-            words=_unpacked("words", arrays),
-            word_chunks=arrays["word_chunks"],
+            chunk_count=len(arrays["lengths"]),
+            words=words_,
         )
 
 

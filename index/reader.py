@@ -39,7 +39,8 @@ class IndexReader:
                     f"no index at {self.folder}: run `casebook ingest` to build one"
                 )
             if self._open is None or self._open.state.id != self.catalog.current_state_id():
-                self._open = open_current(self.folder, self.catalog)
+                known = {each.name: each for each in self._open.segments} if self._open else {}
+                self._open = open_current(self.folder, self.catalog, known)
                 log.info("serving index state %s", self._open.state.id)
             return self._open
 

@@ -11,7 +11,7 @@ from index.catalog import Catalog
 from index.lexical import K1 as BM25_K1
 from index.lexical import bm25, idf, statistics
 from index.schema import Passage
-from index.store import Shelf
+from index.store import Segment
 from index.text import terms
 
 DEPTH = 50
@@ -45,7 +45,7 @@ class _Found:
 def retrieve(
     query: str,
     vector: NDArray[np.float32],
-    shelves: Sequence[Shelf],
+    shelves: Sequence[Segment],
     catalog: Catalog,
     k: int,
     only: frozenset[str] | None = None,
@@ -62,7 +62,7 @@ def retrieve(
     if only is None:
         depth = max(DEPTH, k)
         chosen = _dense_positions(vector, shelves, depth)
-        chosen |= _lexical_positions(lexical_scores, depth)
+        chosen |= _lexical_positions(lexical_scores, shelves, depth)
     else:
         chosen = _positions_of(catalog.rows_of(only), shelves)
     found = []
@@ -77,7 +77,7 @@ def retrieve(
 
 
 def _candidates(
-    found: Sequence[_Found], shelves: Sequence[Shelf], catalog: Catalog, k: int
+    found: Sequence[_Found], shelves: Sequence[Segment], catalog: Catalog, k: int
 ) -> list[Candidate]:
     """The best `k` with their passages and ranks; ties go to the older row, so order is stable."""
 
@@ -100,16 +100,16 @@ def _candidates(
     ]
 
 
-def _positions_of(rows: frozenset[int], shelves: Sequence[Shelf]) -> set[tuple[int, int]]:
+def _positions_of(rows: frozenset[int], shelves: Sequence[Segment]) -> set[tuple[int, int]]:
     wanted = np.array(sorted(rows), dtype=np.int64)
     return {
         (number, int(position))
         for number, shelf in enumerate(shelves)
-        for position in np.flatnonzero(np.isin(shelf.rows, wanted))
+        for position in np.setdiff1d(np.flatnonzero(np.isin(shelf.rows, wanted)), shelf.gone)
     }
 
 
-def _lexical_scores(query: str, shelves: Sequence[Shelf]) -> list[NDArray[np.float32]]:
+def _lexical_scores(query: str, shelves: Sequence[Segment]) -> list[NDArray[np.float32]]:
     """BM25 of every chunk as a share of the most that the query's terms could give."""
     query_terms = terms(query)
     lexical_shelves = [shelf.lexical for shelf in shelves]
@@ -120,24 +120,34 @@ def _lexical_scores(query: str, shelves: Sequence[Shelf]) -> list[NDArray[np.flo
 
 
 def _dense_positions(
-    vector: NDArray[np.float32], shelves: Sequence[Shelf], depth: int
+    vector: NDArray[np.float32], shelves: Sequence[Segment], depth: int
 ) -> set[tuple[int, int]]:
     found = [
         (score, number, position)
         for number, shelf in enumerate(shelves)
-        for position, score in vectors.search(shelf.faiss, vector, depth)
+        for position, score in vectors.search(shelf.faiss, vector, depth, shelf.gone)
     ]
-    found.sort(key=lambda item: (-item[0], item[1:]))
-    return {(number, position) for _, number, position in found[:depth]}
+    return _best(found, shelves, depth)
 
 
-def _lexical_positions(scores: Sequence[NDArray[np.float32]], depth: int) -> set[tuple[int, int]]:
+def _lexical_positions(
+    scores: Sequence[NDArray[np.float32]], shelves: Sequence[Segment], depth: int
+) -> set[tuple[int, int]]:
     found = [
         (float(score[position]), number, int(position))
         for number, score in enumerate(scores)
         for position in _largest(score, depth)
     ]
-    found.sort(key=lambda item: (-item[0], item[1:]))
+    return _best(found, shelves, depth)
+
+
+def _best(
+    found: list[tuple[float, int, int]], shelves: Sequence[Segment], depth: int
+) -> set[tuple[int, int]]:
+    """The `depth` best of `(score, shelf, position)`; ties go to the older row, whichever segment it
+    lies in.
+    """
+    found.sort(key=lambda item: (-item[0], shelves[item[1]].rows[item[2]]))
     return {(number, position) for _, number, position in found[:depth]}
 
 

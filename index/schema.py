@@ -17,7 +17,8 @@ Labels = frozenset[str]
 class Document:
     """One source item at one revision; `text` is the curated markdown that citations point into.
 
-    `access` holds the labels that may read it; times are ISO 8601 in UTC.
+    `access` holds the labels that may read it; `source_name` is that of the configured source it came
+    from, empty for files named on the command line; times are ISO 8601 in UTC.
     """
 
     id: DocumentId
@@ -29,6 +30,7 @@ class Document:
     modified_at: str | None
     ingested_at: str
     access: Labels
+    source_name: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property

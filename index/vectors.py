@@ -43,14 +43,33 @@ def build(vectors: NDArray[np.float32]) -> Any:
     return index
 
 
-def search(index: Any, query: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
-    """The `k` nearest rows to one `(dim,)` unit vector, as `(row, cosine)`, best first."""
-    k = min(k, index.ntotal)
-    if k == 0:
+def search(
+    index: Any, query: NDArray[np.float32], k: int, gone: NDArray[np.int64] | None = None
+) -> list[tuple[int, float]]:
+    """The `k` nearest rows to one `(dim,)` unit vector, as `(row, cosine)`, best first.
+
+    Rows in `gone` are passed over.
+    """
+    left = index.ntotal - (0 if gone is None else len(gone))
+    k = min(k, left)
+    if k <= 0:
         return []
-    scores, rows = index.search(query.reshape(1, -1), k)
+    scores, rows = index.search(query.reshape(1, -1), k, params=_without(index, gone))
     found = zip(rows[0], scores[0], strict=True)
     return [(int(row), float(score)) for row, score in found if row >= 0]
+
+
+def _without(index: Any, gone: NDArray[np.int64] | None) -> Any:
+    """Parameters of a search that passes over some rows."""
+    import faiss as untyped
+
+    faiss: Any = untyped  # its stubs don't know that parameters are given by name
+    if gone is None or not len(gone):
+        return None
+    selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(gone))
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    return faiss.SearchParameters(sel=selector)
 
 
 def similarity(index: Any, query: NDArray[np.float32], rows: list[int]) -> NDArray[np.float32]:

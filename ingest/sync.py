@@ -1,41 +1,31 @@
 """Sync: make the index say what the sources say now, doing only what changed.
 
-The order keeps the promise of atomic states: documents, chunks and vectors are added to the
-catalog first, where no reader looks yet; then one publish makes the new state current.
+Each source is asked first what it holds, which may take long and holds nothing up. Then, with the
+index held for writing, what is new or changed is read, embedded and added to the catalog, where no
+reader looks yet, and one publish makes the new state current. An interruption leaves the old state,
+and what was done is not done again.
 """
 
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from index.catalog import Catalog, DocumentRow, utc_now
-from index.embedder import Embedder, llm_tokens
+from index.embedder import Embedder
 from index.errors import InvalidInput, ParseError
-from index.schema import (
-    Chunk,
-    Document,
-    DocumentId,
-    EmbeddingKey,
-    Revision,
-    StateId,
-    content_hash,
-    contextual_text,
-)
+from index.schema import Document, EmbeddingKey, Labels, StateId, content_hash
 from index.store import catalog_path, publish, writing
-from ingest.chunk import TARGET_TOKENS, ChunkSizes, chunk
-from ingest.files import Item, Listing, lies_under, list_files, read
-from ingest.parsers import parse
+from ingest.access import AccessRules
+from ingest.reading import Reader
+from ingest.sources.folder import FolderSource
+from ingest.sources.source import Item, Listing, Source, SourceUnavailable
 
 log = logging.getLogger("casebook.ingest")
-
-RECIPE = "2"
-"""Raise it when parsing or chunking changes what comes out, and every document is read again."""
 
 EMBED_AT_ONCE = 256
 """Chunks embedded between two commits: what an interruption may cost."""
@@ -52,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Failure:
-    """A source that could not be read, and why."""
+    """An item, or a whole source, that could not be read, and why."""
 
     source: str
     reason: str
@@ -60,21 +50,34 @@ class Failure:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a sync did. Counts of documents, then of what they hold, then what they cost."""
+    """What a sync did. Counts of documents, then of what they hold, then what they cost.
+
+    `unlabelled` documents carry no access label: only administrators read them.
+    """
 
     new: int
     changed: int
+    renamed: int
     unchanged: int
     removed: int
     failed: tuple[Failure, ...]
     skipped: int
     dropped: Mapping[str, int]
+    unlabelled: int
     documents: int
     chunks: int
     tokens: int
     embedded: int
     seconds: float
     index_state: StateId | None
+
+
+@dataclass(frozen=True)
+class Synced:
+    """A source to bring up to date, and who may read what it holds."""
+
+    source: Source
+    rules: AccessRules
 
 
 @dataclass
@@ -84,43 +87,79 @@ class _Plan:
     rows: list[int] = field(default_factory=list)
     new: int = 0
     changed: int = 0
+    renamed: int = 0
     unchanged: int = 0
     removed: int = 0
     skipped: int = 0
     failed: list[Failure] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
 
 Report = Callable[[Progress], None]
 
 
 def sync(
+    sources: Sequence[Synced],
+    folder: Path,
+    embedder: Embedder,
+    *,
+    report: Report,
+    all_there_are: bool = False,
+    wait: float = 0,
+) -> Summary:
+    """Bring the index at `folder` up to date with these sources.
+
+    What came from others stays, unless these are `all_there_are`. A source that can't be listed
+    keeps its last good state, and the summary says so. Raises `InvalidInput` for settings that can't
+    be used, `Busy` where another process writes for more than `wait` seconds.
+    """
+    began = time.perf_counter()
+    with ExitStack() as opened:
+        for synced in sources:
+            opened.callback(synced.source.close)
+        return _sync_sources(sources, folder, embedder, report, all_there_are, wait, began)
+
+
+def _sync_sources(
+    sources: Sequence[Synced],
+    folder: Path,
+    embedder: Embedder,
+    report: Report,
+    all_there_are: bool,
+    wait: float,
+    began: float,
+) -> Summary:
+    listings = [_list(synced.source) for synced in sources]
+
+    def plan(known: Sequence[DocumentRow], reader: Reader) -> _Plan:
+        plan = _Plan()
+        names = {synced.source.name for synced in sources}
+        for synced, listing in zip(sources, listings, strict=True):
+            mine = {row.item: row for row in known if row.source_name == synced.source.name}
+            _Sync(synced, mine, reader, plan, report).run(listing)
+        for row in known:
+            if row.source_name not in names:
+                _keep_or_drop(row, reader, plan, all_there_are)
+        return plan
+
+    return _sync(plan, folder, embedder, report, began, wait)
+
+
+def sync_paths(
     paths: Sequence[Path],
     folder: Path,
     embedder: Embedder,
     *,
     base: Path,
-    default_access: frozenset[str],
+    labels: Labels,
     report: Report,
 ) -> Summary:
-    """Bring the index at `folder` up to date with the files under `paths`.
-
-    Documents that came from elsewhere stay. Raises `InvalidInput` for a path that is absent or
-    holds no document, `Busy` where another process writes.
+    """Bring the index up to date with the files under `paths`; raises as `sync` does, and
+    `InvalidInput` where there is no document under them.
     """
-    listing = list_files(paths, base)
-
-    def plan(known: Mapping[str, DocumentRow], catalog: Catalog) -> _Plan:
-        if not listing.items and not any(
-            lies_under(document.source, listing.roots) for document in known.values()
-        ):
-            raise InvalidInput(
-                f"no documents under {', '.join(map(str, paths))}: "
-                "casebook reads .md, .txt, .rst, .html, .pdf and .docx files"
-            )
-        return _read_sources(listing, known, _Reader(catalog, embedder, default_access), report)
-
-    return _sync(plan, folder, embedder, report)
+    source = FolderSource("", tuple(paths), base)
+    return sync([Synced(source, AccessRules(labels))], folder, embedder, report=report)
 
 
 def sync_documents(
@@ -133,40 +172,48 @@ def sync_documents(
     if not documents:
         raise InvalidInput("there are no documents to ingest: give at least one")
 
-    def plan(known: Mapping[str, DocumentRow], catalog: Catalog) -> _Plan:
-        return _take_documents(
-            documents, known, _Reader(catalog, embedder, frozenset({"public"})), report
-        )
+    def plan(known: Sequence[DocumentRow], reader: Reader) -> _Plan:
+        return _take_documents(documents, {row.item: row for row in known}, reader, report)
 
-    return _sync(plan, folder, embedder, report)
+    return _sync(plan, folder, embedder, report, time.perf_counter(), 0)
 
 
 def _sync(
-    make_plan: Callable[[Mapping[str, DocumentRow], Catalog], _Plan],
+    make_plan: Callable[[Sequence[DocumentRow], Reader], _Plan],
     folder: Path,
     embedder: Embedder,
     report: Report,
+    began: float,
+    wait: float,
 ) -> Summary:
     """Plan, embed what has no vector yet, and publish."""
-    began = time.perf_counter()
-    with writing(folder):
+    with writing(folder, wait):
         catalog = Catalog(catalog_path(folder), create=True)
         try:
-            known = _known(catalog)
-            plan = make_plan(known, catalog)
-            embedded = _embed(catalog, embedder, plan.rows, report)
+            current = catalog.current_state_id()
+            known = catalog.document_rows(current) if current else []
+            plan = make_plan(known, Reader(catalog, embedder))
+            fresh = sorted(set(plan.rows) - {row.row for row in known})
+            embedded = _embed(catalog, embedder, fresh, report)
             state_id = _publish_if_changed(folder, catalog, embedder, plan, known, report)
+            for name, status in plan.statuses.items():
+                catalog.set_source_status(name, status)
             chunks, tokens = catalog.counts(plan.rows)
+            unlabelled = catalog.unlabelled(plan.rows)
         finally:
             catalog.close()
+    if unlabelled:
+        log.warning("%d documents carry no access label: only administrators read them", unlabelled)
     return Summary(
         new=plan.new,
         changed=plan.changed,
+        renamed=plan.renamed,
         unchanged=plan.unchanged,
         removed=plan.removed,
         failed=tuple(plan.failed),
         skipped=plan.skipped,
         dropped=dict(plan.dropped),
+        unlabelled=unlabelled,
         documents=len(plan.rows),
         chunks=chunks,
         tokens=tokens,
@@ -176,125 +223,123 @@ def _sync(
     )
 
 
-def _known(catalog: Catalog) -> dict[str, DocumentRow]:
-    """The documents of the current state by source."""
-    state_id = catalog.current_state_id()
-    rows = catalog.document_rows(state_id) if state_id else []
-    return {row.source: row for row in rows}
+def _list(source: Source) -> Listing | SourceUnavailable:
+    try:
+        return source.list()
+    except SourceUnavailable as error:
+        log.warning("source %s keeps its last state: %s", source.name, error)
+        return error
 
 
 # --- reading ----------------------------------------------------------------------------------
 
 
-class _Reader:
-    """Turns files into documents and chunks in the catalog, by one recipe."""
+@dataclass(frozen=True)
+class _Sync:
+    """One source's part of a sync: `known` are its documents in the current state, by item."""
 
-    def __init__(self, catalog: Catalog, embedder: Embedder, default_access: frozenset[str]):
-        self.catalog = catalog
-        self.model = embedder.name
-        self.default_access = default_access
-        self.recipe = content_hash(
-            RECIPE, embedder.name, str(TARGET_TOKENS), *sorted(default_access)
-        )[:12]
-        self.sizes = ChunkSizes(
-            count=llm_tokens(),
-            model_count=lambda text: embedder.count_tokens([text])[0],
-            model_limit=embedder.max_tokens,
-        )
+    synced: Synced
+    known: Mapping[str, DocumentRow]
+    reader: Reader
+    plan: _Plan
+    report: Report
 
-    def digest(self, sha256: str) -> str:
-        """What must be equal for a document to be unchanged: its bytes and how they are read."""
-        return f"{self.recipe}:{sha256}"
+    @property
+    def name(self) -> str:
+        return self.synced.source.name
 
-    def add(
-        self, item: Item, data: bytes, sha256: str, modified: datetime
-    ) -> tuple[int, Counter[str]]:
-        """Parse, chunk and store one file; returns its row and what the parser dropped."""
-        parsed = parse(item.source, data)
-        document = Document(
-            id=document_id(item.source),
-            title=parsed.title,
-            text=parsed.text,
-            source=item.source,
-            kind=str(parsed.metadata.get("kind") or _kind(item.path)),
-            revision=Revision(sha256[:16]),
-            modified_at=_modified(parsed.metadata, modified),
-            ingested_at=utc_now().isoformat(timespec="seconds"),
-            access=_access(parsed.metadata, self.default_access, item.source),
-            metadata=parsed.metadata,
-        )
-        return self.store(document, self.digest(sha256)), Counter(parsed.dropped)
+    def run(self, listing: Listing | SourceUnavailable) -> None:
+        """Read what is new or changed, and say which rows make the next state."""
+        if isinstance(listing, SourceUnavailable):
+            self.plan.failed.append(Failure(self.name, str(listing)))
+            for row in self.known.values():
+                _keep(row, self.reader, self.plan)
+            self._note(error=str(listing))
+            return
+        if not listing.items and not listing.skipped and not self.known and not self.name:
+            raise InvalidInput(
+                f"no documents under {', '.join(listing.roots or ())}: "
+                "casebook reads .md, .txt, .rst, .adoc, .html, .pdf and .docx files"
+            )
+        failed = len(self.plan.failed)
+        self.plan.skipped += listing.passed_over
+        self.plan.failed += [Failure(each.item, each.reason) for each in listing.skipped]
+        self._leave(listing)
+        for position, item in enumerate(listing.items):
+            self.report(Progress("reading", position, len(listing.items)))
+            self._read(item, self.known.get(item.id))
+        self.report(Progress("reading", len(listing.items), len(listing.items)))
+        self._note(listing.revision, failed=len(self.plan.failed) - failed)
 
-    def store(self, document: Document, digest: str) -> int:
-        """Chunk a document and write both to the catalog; returns its row."""
-        chunks = chunk(document.place, document.text, self.sizes)
-        keyed = [(piece, embedding_key(self.model, document, piece)) for piece in chunks]
-        with self.catalog.transaction():
-            return self.catalog.add_document(document, digest, keyed)
+    def _leave(self, listing: Listing) -> None:
+        """Drop what is gone, and tell what only changed its name."""
+        listed = {item.id for item in listing.items}
+        refused = {each.item for each in listing.skipped}
+        arrived = Counter(item.revision for item in listing.items if item.id not in self.known)
+        for item, row in self.known.items():
+            if item in listed:
+                continue
+            if item in refused or not listing.covers(item):
+                _keep(row, self.reader, self.plan)
+                continue
+            self.plan.removed += 1
+            revision = row.source_digest.rpartition(":")[2]
+            if arrived[revision]:
+                arrived[revision] -= 1
+                self.plan.renamed += 1
+                self.plan.removed -= 1
+                self.plan.new -= 1
 
-    def again(self, known: DocumentRow, state_id: StateId) -> int:
-        """The row of a document that stays, chunked anew if it was read by another recipe."""
-        recipe, _, sha256 = known.source_digest.partition(":")
-        document = self.catalog.document(state_id, known.id)
-        if recipe == self.recipe or document is None:
-            return known.row
-        return self.store(document, self.digest(sha256))
-
-
-def _read_sources(
-    listing: Listing, known: Mapping[str, DocumentRow], reader: _Reader, report: Report
-) -> _Plan:
-    """Read what is new or changed, and say which rows make the next state."""
-    plan = _Plan(skipped=listing.skipped)
-    state_id = reader.catalog.current_state_id()
-    seen = set()
-    for position, item in enumerate(listing.items):
-        report(Progress("reading", position, len(listing.items)))
-        seen.add(item.source)
-        _read_one(item, known.get(item.source), reader, plan, state_id)
-    report(Progress("reading", len(listing.items), len(listing.items)))
-    for source, row in known.items():
-        if source in seen:
-            continue
-        if lies_under(source, listing.roots):
-            plan.removed += 1
-        elif state_id:
-            plan.rows.append(reader.again(row, state_id))
-    return plan
-
-
-def _read_one(
-    item: Item,
-    before: DocumentRow | None,
-    reader: _Reader,
-    plan: _Plan,
-    state_id: StateId | None,
-) -> None:
-    try:
-        data, sha256, modified = read(item)
-        if before and before.source_digest == reader.digest(sha256):
+    def _read(self, item: Item, before: DocumentRow | None) -> None:
+        plan = self.plan
+        if before and before.source_digest == self.reader.digest(item, self.synced.rules):
             plan.unchanged += 1
             plan.rows.append(before.row)
             return
-        row, dropped = reader.add(item, data, sha256, modified)
-    except ParseError as error:
-        log.warning("not ingested: %s", error)
-        plan.failed.append(Failure(item.source, str(error)))
-        if before and state_id:  # the last revision that could be read stays; the summary says so
-            plan.rows.append(reader.again(before, state_id))
+        try:
+            content = self.synced.source.read(item)
+            row, dropped = self.reader.add(self.name, item, content, self.synced.rules)
+        except ParseError as error:
+            log.warning("not ingested: %s", error)
+            plan.failed.append(Failure(item.id, str(error)))
+            if before:  # the last revision that could be read stays; the summary says so
+                _keep(before, self.reader, plan)
+            return
+        plan.rows.append(row)
+        plan.dropped += dropped
+        plan.changed += bool(before)
+        plan.new += not before
+
+    def _note(self, revision: str | None = None, error: str | None = None, failed: int = 0) -> None:
+        """What `GET /sources` says of this source."""
+        before = self.reader.catalog.source_statuses().get(self.name, {})
+        now = utc_now().isoformat(timespec="seconds")
+        if error is not None:
+            status = {**before, "error": error, "failed_at": now}
+        else:
+            status = {"synced_at": now, "revision": revision, "failed": failed, "error": None}
+        self.plan.statuses[self.name] = status
+
+
+def _keep_or_drop(row: DocumentRow, reader: Reader, plan: _Plan, drop: bool) -> None:
+    if not drop:
+        _keep(row, reader, plan)
         return
-    plan.rows.append(row)
-    plan.dropped += dropped
-    if before:
-        plan.changed += 1
-    else:
-        plan.new += 1
+    plan.removed += 1
+    plan.statuses[row.source_name] = None
+
+
+def _keep(row: DocumentRow, reader: Reader, plan: _Plan) -> None:
+    """A document that is not looked at now stays in the next state."""
+    state_id = reader.catalog.current_state_id()
+    if state_id:
+        plan.rows.append(reader.again(row, state_id))
 
 
 def _take_documents(
     documents: Sequence[Document],
     known: Mapping[str, DocumentRow],
-    reader: _Reader,
+    reader: Reader,
     report: Report,
 ) -> _Plan:
     """Store what is new or changed of some documents; what is not among them leaves."""
@@ -302,60 +347,18 @@ def _take_documents(
     for position, document in enumerate(documents):
         report(Progress("reading", position, len(documents)))
         before = known.get(document.source)
-        digest = reader.digest(content_hash(*document.place, document.text))
+        item = Item(document.source, content_hash(*document.place, document.text))
+        digest = reader.digest(item, AccessRules(document.access))
         if before and before.id == document.id and before.source_digest == digest:
             plan.unchanged += 1
             plan.rows.append(before.row)
             continue
-        plan.rows.append(reader.store(document, digest))
+        plan.rows.append(reader.store(document, item.id, digest))
         plan.changed += bool(before)
         plan.new += not before
     report(Progress("reading", len(documents), len(documents)))
     plan.removed = len(known.keys() - {document.source for document in documents})
     return plan
-
-
-def document_id(source: str) -> DocumentId:
-    """A stable id that a person can read: the file's name and eight digits of its path's hash."""
-    name = re.sub(r"[^a-z0-9]+", "-", Path(source).stem.lower()).strip("-")[:60]
-    return DocumentId(f"{name}-{content_hash(source)[:8]}".lstrip("-"))
-
-
-def embedding_key(model: str, document: Document, piece: Chunk) -> EmbeddingKey:
-    """The hash of what is embedded and by which model, so that equal text is embedded once."""
-    body = document.text[piece.body_start : piece.end]
-    return EmbeddingKey(
-        content_hash(model, contextual_text(document.place, piece.heading_path, body))
-    )
-
-
-def _kind(path: Path) -> str:
-    return "page" if path.suffix.lower() in (".html", ".htm") else "note"
-
-
-def _modified(metadata: Mapping[str, Any], file_time: datetime) -> str:
-    """When the source says it was changed, or else the file's own time."""
-    for name in ("updated", "modified", "last_modified", "lastmod", "date"):
-        try:
-            stated = datetime.fromisoformat(str(metadata.get(name, "")))
-        except ValueError:
-            continue
-        return (stated if stated.tzinfo else stated.replace(tzinfo=UTC)).isoformat()
-    return file_time.isoformat()
-
-
-def _access(metadata: Mapping[str, Any], default: frozenset[str], source: str) -> frozenset[str]:
-    """The labels in front matter; raises `ParseError` rather than guess who may read."""
-    if "access" not in metadata:
-        return default
-    stated = metadata["access"]
-    labels = [stated] if isinstance(stated, str) else stated
-    if isinstance(labels, list) and all(isinstance(label, str) and label for label in labels):
-        return frozenset(labels)
-    raise ParseError(
-        f"{source}: `access` in its front matter must be a label or a list of labels, "
-        f"like [public], not {stated!r}"
-    )
 
 
 # --- embedding and publishing -----------------------------------------------------------------
@@ -391,12 +394,13 @@ def _publish_if_changed(
     catalog: Catalog,
     embedder: Embedder,
     plan: _Plan,
-    known: Mapping[str, DocumentRow],
+    known: Sequence[DocumentRow],
     report: Report,
 ) -> StateId | None:
-    current = catalog.current_state_id()
-    if current and sorted(plan.rows) == sorted(row.row for row in known.values()):
-        return current
+    current = catalog.current_state()
+    same = sorted(plan.rows) == sorted(row.row for row in known)
+    if current and same and (current.segments or not known):
+        return current.id
     if not current and not plan.rows:
         return None
     report(Progress("publishing", 0, 1))

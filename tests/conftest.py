@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from assistant.access.caller import anonymous
 from assistant.assistant import Assistant
+from assistant.freshness import Freshness
 from assistant.schema import Answer, AskRequest, Turn
 from index.embedder import Embedder, load_embedder
 from index.reader import IndexReader
 from index.reranker import Reranker, load_reranker
-from ingest.sync import Progress, Summary, sync
+from ingest.sync import Progress, Summary, sync_paths
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = frozenset({"public"})
+READER = anonymous(PUBLIC)
 
 
 def quiet(progress: Progress) -> None:
@@ -55,20 +58,28 @@ class World:
         return path
 
     def ingest(self, *paths: Path) -> Summary:
-        return sync(
+        return sync_paths(
             paths or (self.docs,),
             self.index,
             self.embedder,
             base=self.base,
-            default_access=PUBLIC,
+            labels=PUBLIC,
             report=quiet,
         )
 
-    def assistant(self, labels: frozenset[str] = PUBLIC) -> Assistant:
-        return Assistant(IndexReader(self.index), self.embedder, self.reranker, labels, self.base)
+    def assistant(self) -> Assistant:
+        return Assistant(
+            IndexReader(self.index), self.embedder, self.reranker, Freshness(self.base)
+        )
 
-    def ask(self, question: str, labels: frozenset[str] = PUBLIC) -> Answer:
-        return self.assistant(labels).ask(AskRequest(question=question, explain=True))
+    def ask(
+        self,
+        question: str,
+        labels: frozenset[str] = PUBLIC,
+        assistant: Assistant | None = None,
+    ) -> Answer:
+        request = AskRequest(question=question, explain=True)
+        return (assistant or self.assistant()).ask(request, anonymous(labels))
 
 
 @pytest.fixture
@@ -79,14 +90,7 @@ def world(tmp_path: Path, embedder: Embedder, reranker: Reranker) -> World:
 @pytest.fixture(scope="session")
 def case_studies_index(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Path:
     folder = tmp_path_factory.mktemp("case-studies") / "index"
-    sync(
-        [ROOT / "corpus"],
-        folder,
-        embedder,
-        base=ROOT,
-        default_access=PUBLIC,
-        report=quiet,
-    )
+    sync_paths([ROOT / "corpus"], folder, embedder, base=ROOT, labels=PUBLIC, report=quiet)
     return folder
 
 
@@ -94,7 +98,7 @@ def case_studies_index(tmp_path_factory: pytest.TempPathFactory, embedder: Embed
 def assistant(
     case_studies_index: Path, embedder: Embedder, reranker: Reranker
 ) -> Iterator[Assistant]:
-    assistant = Assistant(IndexReader(case_studies_index), embedder, reranker, PUBLIC, ROOT)
+    assistant = Assistant(IndexReader(case_studies_index), embedder, reranker, Freshness(ROOT))
     yield assistant
     assistant.close()
 
@@ -102,7 +106,8 @@ def assistant(
 def ask(assistant: Assistant, question: str, *earlier: str) -> Answer:
     """Ask with an explanation, after some earlier questions."""
     turns = [Turn(question=question) for question in earlier]
-    return assistant.ask(AskRequest(question=question, explain=True, conversation=turns))
+    request = AskRequest(question=question, explain=True, conversation=turns)
+    return assistant.ask(request, READER)
 
 
 def casebook(

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
+from assistant.access.caller import LOCAL
 from assistant.assistant import Assistant, open_assistant
 from assistant.evaluation.dataset import DataSet
 from assistant.evaluation.gold import GoldQuestion, is_right
@@ -60,7 +61,7 @@ def measure(source: Source, settings: Settings, *, rerank: bool, report: Report)
             embedder=assistant.embedder.name,
             reranker=assistant.reranker.name if rerank else None,
             index_state=assistant.ready(),
-            documents=assistant.documents().total,
+            documents=assistant.documents(LOCAL).total,
             left_out=content.left_out if isinstance(content, DataSet) else 0,
             outcomes=ask_all(assistant, spread(questions, source.limit), rerank, report),
         )
@@ -82,7 +83,9 @@ def _opened(
             yield assistant, content.questions
         else:
             _check_embedder(assistant)
-            listed = [assistant.document(each.id) for each in assistant.documents().documents]
+            listed = [
+                assistant.document(each.id, LOCAL) for each in assistant.documents(LOCAL).documents
+            ]
             yield assistant, resolve(content, listed)
     finally:
         assistant.close()
@@ -119,9 +122,11 @@ def ask_all(
 
 def _outcome(assistant: Assistant, question: GoldQuestion, rerank: bool) -> Outcome:
     began = perf_counter()
-    hits = assistant.search(question.text, DEPTH, rerank=rerank).hits
+    hits = assistant.search(question.text, DEPTH, LOCAL, rerank=rerank).hits
     search_ms = 1000 * (perf_counter() - began)
-    answer = assistant.ask(AskRequest(question=question.text, explain=True)) if rerank else None
+    answer = (
+        assistant.ask(AskRequest(question=question.text, explain=True), LOCAL) if rerank else None
+    )
     gold = (
         rank
         for rank, hit in enumerate(hits, 1)

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assistant.access.caller import anonymous
 from assistant.assistant import Assistant
 from assistant.schema import Answer, AskRequest
-from tests.conftest import ROOT, World, ask
+from tests.conftest import READER, ROOT, World, ask
 
 
 def assert_exact(answer: Answer, assistant: Assistant) -> None:
     """Every quote is its document's text at its offsets, and every sentence has its citation."""
     for citation in answer.citations:
-        text = assistant.document(citation.document_id).text
+        text = assistant.document(citation.document_id, READER).text
         assert text[citation.start : citation.end] == citation.quote != ""
         assert citation.candidate is (answer.status == "abstained")
     numbers = [citation.n for citation in answer.citations]
@@ -138,14 +139,14 @@ def test_name_near_a_word_of_the_corpus_is_no_typo(assistant: Assistant) -> None
 
 def test_same_question_gets_the_same_answer(assistant: Assistant) -> None:
     request = AskRequest(question="Why do AI bills grow?")
-    assert assistant.ask(request) == assistant.ask(request)
+    assert assistant.ask(request, READER) == assistant.ask(request, READER)
 
 
 def test_quality_on_our_own_questions_has_not_broken(assistant: Assistant) -> None:
     """Bounds lie well under what is measured (docs/retrieval.md): they catch a break."""
     stored = (ROOT / "tests" / "data" / "case-study-questions.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in stored]
-    answers = [assistant.ask(AskRequest(question=row["question"])) for row in rows]
+    answers = [assistant.ask(AskRequest(question=row["question"]), READER) for row in rows]
     right, refused, invented = 0, 0, 0
     for row, answer in zip(rows, answers, strict=True):
         if row["case"] is None:
@@ -208,10 +209,10 @@ def test_hidden_documents_change_nothing_for_a_caller(world: World) -> None:
     assert after.trace.model_dump(exclude={"times_ms"}) == before.trace.model_dump(
         exclude={"times_ms"}
     )
-    assert world.assistant().documents().total == 1
-    assert len(world.assistant().search("drill", 10).hits) == 1
-    permitted = world.assistant(frozenset({"public", "platform"}))
-    assert {hit.source for hit in permitted.search("drill", 10).hits} == {
+    assert world.assistant().documents(READER).total == 1
+    assert len(world.assistant().search("drill", 10, READER).hits) == 1
+    permitted = anonymous({"public", "platform"})
+    assert {hit.source for hit in world.assistant().search("drill", 10, permitted).hits} == {
         "docs/open.md",
         "docs/hidden.md",
     }

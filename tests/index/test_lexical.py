@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.lexical import K1, B, bm25, build_shelf, from_bytes, to_bytes
+from index.lexical import K1, B, LexicalShelf, bm25, build_shelf, from_bytes, to_bytes
 from index.text import terms
 
 TEXTS = ["restore the database", "restore restore backup", "alerts wake the on-call"]
@@ -33,11 +33,34 @@ def test_two_shelves_score_as_one_would(left: list[str], right: list[str], query
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_shelf_comes_back_from_its_bytes(contents: list[str]) -> None:
     shelf = build_shelf(contents)
-    again = from_bytes(to_bytes(shelf))
-    assert again.vocabulary == shelf.vocabulary
-    assert again.words == shelf.words
-    for name in ("starts", "chunks", "counts", "lengths", "word_chunks"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(shelf, name))
+    assert_same(from_bytes(to_bytes(shelf)), shelf)
+
+
+@given(st.lists(st.text(alphabet="abcde ", max_size=30), max_size=8), st.data())
+def test_shelf_without_some_chunks_is_as_if_they_had_never_been_in_it(
+    contents: list[str], data: st.DataObject
+) -> None:
+    gone = data.draw(st.sets(st.sampled_from(range(len(contents))))) if contents else set()
+    left = build_shelf(contents).without(np.array(sorted(gone), dtype=np.int64))
+    never = build_shelf([text for at, text in enumerate(contents) if at not in gone])
+    assert left.chunk_count == never.chunk_count
+    assert left.terms.vocabulary == never.terms.vocabulary
+    assert left.words.vocabulary == never.words.vocabulary
+    for query in contents:
+        (with_gaps,), (plain,) = bm25(terms(query), [left]), bm25(terms(query), [never])
+        kept = [at for at in range(len(contents)) if at not in gone]
+        np.testing.assert_array_equal(with_gaps[kept], plain)
+        assert not with_gaps[sorted(gone)].any()
+
+
+def assert_same(again: LexicalShelf, shelf: LexicalShelf) -> None:
+    assert again.chunk_count == shelf.chunk_count
+    for postings, others in ((again.terms, shelf.terms), (again.words, shelf.words)):
+        assert postings.vocabulary == others.vocabulary
+        np.testing.assert_array_equal(postings.starts, others.starts)
+        np.testing.assert_array_equal(postings.chunks, others.chunks)
+    np.testing.assert_array_equal(again.counts, shelf.counts)
+    np.testing.assert_array_equal(again.lengths, shelf.lengths)
 
 
 def test_compounds_are_found_whole_and_in_parts() -> None:

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from assistant.access.caller import LOCAL, anonymous
 from index.catalog import Catalog
 from index.errors import Busy, IndexUnavailable
 from index.reader import IndexReader
 from index.schema import content_hash
 from index.store import catalog_path, open_current, publish, writing
-from tests.conftest import World
+from tests.conftest import READER, World
 
 
 def state_files(world: World) -> list[Path]:
     state = IndexReader(world.index).current().state
-    return sorted((world.index / "states" / state.id).iterdir())
+    return sorted(
+        path for name in state.segments for path in (world.index / "segments" / name).iterdir()
+    )
 
 
 @pytest.fixture
@@ -78,9 +81,10 @@ def test_damaged_derived_file_is_named_and_rebuilt(filled: World, damage: str) -
 
 def test_only_shelves_with_the_callers_labels_are_readable(filled: World) -> None:
     state = IndexReader(filled.index).current()
-    assert [shelf.labels for shelf in state.readable(frozenset({"public"}))] == [{"public"}]
-    assert len(state.readable(frozenset({"public", "platform"}))) == 2
-    assert state.readable(frozenset()) == ()
+    assert [each.labels for each in state.readable(READER.may_read)] == [{"public"}]
+    assert len(state.readable(anonymous({"public", "platform"}).may_read)) == 2
+    assert state.readable(anonymous(()).may_read) == ()
+    assert len(state.readable(LOCAL.may_read)) == 2
 
 
 def test_second_writer_is_told_to_wait(filled: World) -> None:
@@ -94,7 +98,7 @@ def test_reader_keeps_its_state_while_a_new_one_is_published(filled: World) -> N
     filled.write("restore.md", "# Restore\n\nRun the restore drill every week.\n")
     filled.ingest()
 
-    rows = before.readable(frozenset({"public"}))[0].rows
+    rows = before.readable(READER.may_read)[0].rows
     assert "every quarter" in reader.catalog.passages(rows)[0].text
     assert reader.current().state.id != before.state.id
 
@@ -138,7 +142,7 @@ def test_readers_never_see_half_a_state_while_states_are_published(filled: World
             state = reader.current()
             texts = {d.text for d in reader.catalog.documents(state.state.id)}
             chunks = {
-                p.document.text for s in state.shelves for p in reader.catalog.passages(s.rows)
+                p.document.text for s in state.segments for p in reader.catalog.passages(s.rows)
             }
             seen.add(frozenset(texts))
             if texts != chunks:
@@ -178,6 +182,6 @@ def test_a_row_that_another_document_was_given_is_read_anew(filled: World) -> No
         catalog._db.execute(
             "UPDATE documents SET digest = 'other', text = replace(text, 'quarter', 'century'), "
             "text_sha256 = ? WHERE text LIKE '%quarter%'",
-            [content_hash("# Restore\n\nRun the restore drill every century.\n")],
+            content_hash("# Restore\n\nRun the restore drill every century.\n"),
         )
     assert "century" in catalog.passages([chunk.row])[0].text

@@ -11,13 +11,13 @@ from index.errors import InvalidInput
 from index.reader import IndexReader
 from index.schema import Document, DocumentId, Revision
 from ingest.sync import sync_documents
-from tests.conftest import PUBLIC, ROOT, World, quiet
+from tests.conftest import PUBLIC, READER, ROOT, World, quiet
 
 
 def test_case_studies_make_22_documents_and_88_facets(case_studies_index: Path) -> None:
     reader = IndexReader(case_studies_index)
     state = reader.current()
-    passages = reader.catalog.passages(state.shelves[0].rows)
+    passages = reader.catalog.passages(state.segments[0].rows)
     assert len({passage.document.title for passage in passages}) == 22
     assert len(passages) == 88
     facets = [passage.chunk.section for passage in passages]
@@ -69,7 +69,7 @@ def test_moved_file_is_not_embedded_again(world: World) -> None:
     world.ingest()
     path.rename(path.with_name("b.md"))
     summary = world.ingest()
-    assert (summary.new, summary.removed, summary.embedded) == (1, 1, 0)
+    assert (summary.renamed, summary.new, summary.removed, summary.embedded) == (1, 0, 0, 0)
 
 
 def test_deleted_document_is_never_cited(world: World) -> None:
@@ -182,7 +182,7 @@ def test_given_documents_are_taken_as_they_are_and_nothing_else_stays(world: Wor
     assert (done.new, done.documents) == (2, 2)
     again = sync_documents(first[:1], world.index, world.embedder, report=quiet)
     assert (again.unchanged, again.removed, again.embedded) == (1, 1, 0)
-    assert world.assistant().document("a").text == first[0].text
+    assert world.assistant().document("a", READER).text == first[0].text
 
 
 def test_a_project_in_the_metadata_is_part_of_what_is_embedded(world: World) -> None:
@@ -193,7 +193,7 @@ def test_a_project_in_the_metadata_is_part_of_what_is_embedded(world: World) -> 
     sync_documents([plain], world.index, world.embedder, report=quiet)
     assert sync_documents([placed], world.index, world.embedder, report=quiet).embedded == 1
     state = world.assistant().reader.current()
-    (passage,) = world.assistant().reader.catalog.passages(state.shelves[0].rows)
+    (passage,) = world.assistant().reader.catalog.passages(state.segments[0].rows)
     assert passage.contextual_text == "Argo CD > FAQ\nReset it."
 
 

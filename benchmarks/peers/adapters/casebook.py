@@ -17,7 +17,9 @@ PUBLIC = frozenset({"public"})
 
 def load(task: Task) -> Ingest:
     """Load the embedder and the reranker; `plain` searches without the second."""
+    from assistant.access.caller import LOCAL
     from assistant.assistant import Assistant
+    from assistant.freshness import Freshness
     from assistant.schema import SearchResult
     from index.embedder import load_embedder
     from index.reader import IndexReader
@@ -48,11 +50,11 @@ def load(task: Task) -> Ingest:
         sync_documents(
             [document(page) for page in pages], folder, embedder, report=lambda progress: None
         )
-        assistant = Assistant(IndexReader(folder), embedder, reranker, PUBLIC, base=folder)
+        assistant = Assistant(IndexReader(folder), embedder, reranker, freshness=Freshness(folder))
         state = assistant.reader.current().state.id  # opens it, as a first question would
 
         def search(query: str) -> SearchResult:
-            return assistant.search(query, task.k, rerank=task.variant == "reranked")
+            return assistant.search(query, task.k, LOCAL, rerank=task.variant == "reranked")
 
         def chunk_chars() -> list[int]:
             catalog = assistant.reader.catalog

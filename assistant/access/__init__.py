@@ -1,0 +1,1 @@
+"""Who is calling, and what each route asks of a caller."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from assistant import compose
 from assistant.access.caller import Caller
-from assistant.confidence import judge
-from assistant.extract import Quote, extract, names_only, overview
+from assistant.confidence import JUDGED, judge
 from assistant.conflict import Conflict, settle
+from assistant.extract import Quote, extract, names_only, overview
 from assistant.freshness import Freshness
+from assistant.models import Models, load_models
 from assistant.question import Question, correct, last_subject, leans_on_conversation
 from assistant.rank import Ranking, by_promise, rank
 from assistant.schema import (
@@ -30,10 +31,8 @@ from assistant.settings import Settings
 from assistant.suggest import suggestions
 from assistant.support import PassageTokens, word_support
 from index.catalog import DocumentRow
-from index.embedder import Embedder, load_embedder
 from index.errors import InvalidInput, NotFound
 from index.reader import IndexReader
-from index.reranker import Reranker, load_reranker
 from index.retriever import Candidate, retrieve
 from index.store import OpenState, Segment
 
@@ -65,24 +64,28 @@ class _Reading:
 
 
 class Assistant:
-    """Answers from one index with one embedder and one reranker. Safe to share between threads."""
+    """Answers from one index with one set of models. Safe to share between threads."""
 
     def __init__(
         self,
         reader: IndexReader,
-        embedder: Embedder,
-        reranker: Reranker,
+        models: Models,
         freshness: Freshness,
     ) -> None:
         self.reader = reader
-        self.embedder = embedder
-        self.reranker = reranker
+        self.embedder = models.embedder
+        self.reranker = models.reranker
+        self.span_reader = models.span_reader
         self.freshness = freshness
-        self._tokens = PassageTokens(embedder)
+        self._tokens = PassageTokens(models.embedder)
 
     def close(self) -> None:
         """Let go of the index."""
         self.reader.close()
+
+    def warm_up(self) -> None:
+        """Load what is otherwise loaded with the first question."""
+        self.span_reader.read("Is anything loaded?", ["Yes."])
 
     def ready(self) -> str:
         """The id of the state that questions are answered from; raises `IndexUnavailable`."""
@@ -116,7 +119,11 @@ class Assistant:
             candidate.passage.contextual_text for candidate in ranking.candidates[:SUPPORTING]
         ]
         support = word_support(question.searched, tokens, self._tokens.of(supporting))
-        confidence = judge(question.searched, ranking.candidates, quotes, support)
+        read = self.span_reader.read(
+            question.searched,
+            [each.passage.contextual_text for each in ranking.candidates[:JUDGED]],
+        )
+        confidence = judge(question.searched, ranking.candidates, quotes, support, read)
         quotes, conflict = settle(question.searched, quotes, ranking.candidates)
         done = time.perf_counter()
         times = {
@@ -279,8 +286,7 @@ def open_assistant(settings: Settings) -> Assistant:
     """Load the models side by side and open the index when first asked; raises `ModelUnavailable`."""
     return Assistant(
         reader=IndexReader(settings.index),
-        embedder=load_embedder(settings.embedder),
-        reranker=load_reranker(settings.reranker),
+        models=load_models(settings),
         freshness=Freshness(
             Path.cwd(),
             frozenset({"", *(each.name for each in settings.sources if each.type == "folder")}),

@@ -9,9 +9,10 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from index.errors import Busy, CasebookError, NotFound
@@ -120,12 +121,15 @@ class Jobs:
             }
         else:
             ended = {"state": "done", "summary": asdict(summary)}
-        job._update(**ended)
         with self._lock:
-            self._write()
+            self._write({job.id: ended})
+        job._update(**ended)
 
-    def _write(self) -> None:
-        views = [job.view() for job in self._jobs.values()]
+    def _write(self, ended: Mapping[str, dict[str, Any]] = MappingProxyType({})) -> None:
+        """Note every job; `ended` is what is about to be told of some, so that nobody hears first that a
+        job is done which a restart would take up again.
+        """
+        views = [{**job.view(), **ended.get(job.id, {})} for job in self._jobs.values()]
         unfinished = self._path.with_suffix(".tmp")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="utf-8") as file:

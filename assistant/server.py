@@ -53,6 +53,7 @@ def run(settings: Settings, *, watching: bool = False) -> None:
         watch.next_run if watch else lambda name: None,
     )
     app = create_app(assistant, jobs, sources, authenticator)
+    assistant.warm_up()
     jobs.resume()
     if watch:
         watch.start()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from benchmarks.questions import SHARED_EVAL, rows
-from index import reranker
+from index import reranker, span_reader
 from index.bert import (
     SMOOTHING,
     Calibration,
@@ -25,6 +25,7 @@ from index.bert import (
 )
 from index.embedder import PACKAGED, packaged_path
 from index.encoder import CALIBRATIONS, compiled, heads_of, padded
+from index.span_reader import reader_weights
 
 CALIBRATED_ON = 160
 HELD_OUT = 60
@@ -102,20 +103,22 @@ def _largest_weights(weights: Weights, site: str) -> NDArray[np.float32]:
     return np.max([np.abs(layer).max(axis=0) for layer in layers], axis=0)
 
 
-def quantize(name: str, folder: Path, head: str, texts: Sequence[Any]) -> None:
+def quantize(
+    name: str, folder: Path, head: str, texts: Sequence[Any], weights: Weights | None = None
+) -> None:
     """Calibrate one model, write it, and print how near it comes to full precision."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(256)
     encodings = tokenizer.encode_batch(list(texts))
-    weights, heads = read_weights(folder), heads_of(folder)
+    weights, heads = weights or read_weights(folder), heads_of(folder)
     calibration = calibrate(weights, heads, encodings[:CALIBRATED_ON])
     CALIBRATIONS.mkdir(exist_ok=True)
     save_calibration(CALIBRATIONS / f"{name}.npz", calibration)
     run = _runner(encodings[CALIBRATED_ON:])
     full = run(build(weights, heads, head), INFERENCE_PRECISION_HINT="f32")
     small = run(build(weights, heads, head, calibration))
-    if head == "score":
+    if head in ("score", "spans"):
         print(f"{name}: mean difference of a logit {np.abs(full - small).mean():.3f}")
     else:
         cosines = (full * small).sum(axis=-1)
@@ -125,7 +128,8 @@ def quantize(name: str, folder: Path, head: str, texts: Sequence[Any]) -> None:
 def _runner(encodings: Sequence[Any]) -> Callable[..., NDArray[np.float32]]:
     def run(model: Any, **options: str) -> NDArray[np.float32]:
         request = compiled(model, **options).create_infer_request()
-        return np.array([np.array(request.infer(padded([each]))[0][0]) for each in encodings])
+        outputs = [np.array(request.infer(padded([each]))[0]) for each in encodings]
+        return np.concatenate([output.reshape(-1, output.shape[-1]) for output in outputs])
 
     return run
 
@@ -142,6 +146,9 @@ def main() -> int:
     for name, (package, inside) in reranker.PACKAGED.items():
         if folder := packaged_path(package, inside):
             quantize(name, folder, "score", pairs(texts))
+            if name == reranker.DEFAULT_RERANKER:
+                weights = reader_weights(folder)
+                quantize(span_reader.NAME, folder, "spans", pairs(texts), weights)
     return 0
 
 

@@ -210,7 +210,9 @@ def build(weights: Weights, heads: int, head: str, calibration: Calibration | No
     int64`, to what `head` names.
 
     `mean` and `cls`: unit sentence vectors `(texts, width)` and token states `(texts, tokens,
-    width)`; `score`: one logit a text, `(texts, 1)`; `calibrate`: what goes into each linear layer.
+    width)`; `score`: one logit a text, `(texts, 1)`; `spans`: logits of where an answer begins and ends,
+    `(texts, tokens, 2)`, and of there being none, `(texts, 1)`; `calibrate`: what goes into each linear
+    layer.
     """
     import openvino
 
@@ -246,6 +248,8 @@ def _head(graph: _Graph, head: str, x: Any, kept: Any) -> list[Any]:
     if head == "score":
         pooled = op.tanh(_small(graph, first, "pooler.dense"))
         return [_small(graph, pooled, "classifier")]
+    if head == "spans":
+        return [_small(graph, x, "spans"), _small(graph, first, "none")]
     if head == "mean":
         first = op.reduce_sum(
             op.multiply(x, op.unsqueeze(kept, graph.ints(-1))), graph.ints(1), False

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.bert import build, load_calibration, read_weights
+from index.bert import Weights, build, load_calibration, read_weights
 
 BATCH_TOKENS = 512
 """Padded tokens in one run: what fits a core's cache, and texts that are alike in length. Reranking
@@ -25,10 +25,17 @@ CALIBRATIONS = Path(__file__).with_name("int8")
 class Encoder:
     """A packaged BERT, quantised by the calibration of its name. Safe to share between threads.
 
-    `head` is one of those of `index.bert.build`.
+    `head` is one of those of `index.bert.build`; `weights` are those of the folder unless given.
     """
 
-    def __init__(self, name: str, folder: Path, head: str, max_tokens: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        head: str,
+        max_tokens: int,
+        weights: Weights | None = None,
+    ) -> None:
         from tokenizers import Tokenizer
 
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -36,7 +43,7 @@ class Encoder:
         self.tokenizer.enable_truncation(max_tokens, strategy="longest_first")
         self._request = compiled(
             build(
-                read_weights(folder),
+                read_weights(folder) if weights is None else weights,
                 heads_of(folder),
                 head,
                 load_calibration(CALIBRATIONS / f"{name}.npz"),

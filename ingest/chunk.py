@@ -89,6 +89,13 @@ def chunk(place: tuple[str, ...], text: str, sizes: ChunkSizes) -> list[Chunk]:
     return chunks
 
 
+def cut_code(
+    text: str, start: int, end: int, fits: Callable[[int, int], bool]
+) -> list[tuple[int, int]]:
+    """Code whose structure is not known as spans that fit: cut at blank lines, else between lines."""
+    return _fit(text, start, end, "code", fits)
+
+
 # --- structure --------------------------------------------------------------------------------
 
 

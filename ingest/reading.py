@@ -9,6 +9,7 @@ from typing import Any
 
 from index.catalog import Catalog, DocumentRow, utc_now
 from index.embedder import Embedder, llm_tokens
+from index.errors import ParseError
 from index.schema import (
     Chunk,
     Document,
@@ -21,18 +22,23 @@ from index.schema import (
 )
 from ingest.access import AccessRules, stated_labels
 from ingest.chunk import TARGET_TOKENS, ChunkSizes, chunk
-from ingest.parsers import parse
-from ingest.sources.source import Content, Item
+from ingest.chunk_code import chunk_code
+from ingest.parsers.parsed import Parsed
+from ingest.parsers.sandbox import Parsers
+from ingest.parsers.site import parse_page
+from ingest.parsers.text import decode
+from ingest.sources.source import Content, Item, Source
 
 RECIPE = "3"
 """Raise it when parsing or chunking changes what comes out, and every document is read again."""
 
 
 class Reader:
-    """Turns what sources give into documents and chunks in the catalog."""
+    """Turns what sources give into documents and chunks in the catalog. Files are parsed in a sandbox."""
 
-    def __init__(self, catalog: Catalog, embedder: Embedder) -> None:
+    def __init__(self, catalog: Catalog, embedder: Embedder, parsers: Parsers) -> None:
         self.catalog = catalog
+        self.parsers = parsers
         self.model = embedder.name
         self.recipe = content_hash(RECIPE, embedder.name, str(TARGET_TOKENS))[:12]
         self.sizes = ChunkSizes(
@@ -48,20 +54,22 @@ class Reader:
         return f"{self.recipe}:{rules.digest(item.id)}:{item.revision}"
 
     def add(
-        self, source: str, item: Item, content: Content, rules: AccessRules
+        self, source: Source, item: Item, content: Content, rules: AccessRules
     ) -> tuple[int, Counter[str]]:
         """Parse, chunk and store one item; returns its row and what the parser dropped."""
-        parsed = parse(item.id, content.body) if isinstance(content.body, bytes) else content.body
-        metadata = {**parsed.metadata, **content.metadata}
-        stated = stated_labels(parsed.metadata, item.id)
+        parsed, found = self._parsed(source, item, content)
+        metadata = {**parsed.metadata, **content.metadata, **found}
+        if "lines" in found and found["lines"] is None:
+            metadata = {name: value for name, value in metadata.items() if name != "lines"}
+        stated = stated_labels(parsed.metadata, item.id) if content.states_access else None
         labels = next(
             each for each in (stated, content.labels, rules.of(item.id)) if each is not None
         )
         document = Document(
-            id=document_id(f"{source}/{item.id}" if source else item.id),
+            id=document_id(f"{source.name}/{item.id}" if source.name else item.id),
             title=parsed.title,
             text=parsed.text,
-            source_name=source,
+            source_name=source.name,
             source=content.uri,
             kind=str(metadata.get("kind") or content.kind),
             revision=Revision(content.revision),
@@ -73,12 +81,49 @@ class Reader:
         row = self.store(document, item.id, self.digest(item, rules))
         return row, Counter(parsed.dropped)
 
+    def _parsed(
+        self, source: Source, item: Item, content: Content
+    ) -> tuple[Parsed, dict[str, Any]]:
+        """An item as markdown with its includes put in, and what that adds to its metadata."""
+        if not isinstance(content.body, bytes):
+            return content.body, {}
+        suffix = str(content.metadata.get("parse_as", ""))
+        name = item.id if item.id.endswith(suffix) else item.id + suffix
+        parsed, expanded = parse_page(
+            self.parsers.parse, name, content.body, lambda path: included_text(source, path)
+        )
+        if expanded is None or expanded.verbatim:
+            return parsed, {}
+        found: dict[str, Any] = {} if expanded.lines_kept else {"lines": None}
+        if expanded.included:
+            found["included"] = {
+                path: content_hash(included_text(source, path) or "")[:16]
+                for path in expanded.included
+            }
+        return parsed, found
+
+    def includes_unchanged(self, source: Source, document: DocumentRow) -> bool:
+        """Whether the files that a document brought in are still what they were."""
+        included: Mapping[str, str] = document.metadata.get("included") or {}
+        return all(
+            content_hash(included_text(source, path) or "")[:16] == digest
+            for path, digest in included.items()
+        )
+
     def store(self, document: Document, item: str, digest: str) -> int:
         """Chunk a document and write both to the catalog; returns its row."""
-        chunks = chunk(document.place, document.text, self.sizes)
+        chunks = self._chunks(document)
         keyed = [(piece, embedding_key(self.model, document, piece)) for piece in chunks]
         with self.catalog.transaction():
             return self.catalog.add_document(document, item, digest, keyed)
+
+    def _chunks(self, document: Document) -> list[Chunk]:
+        language = document.metadata.get("language")
+        if document.kind == "code" and isinstance(language, str):
+            return chunk_code(
+                document.place, document.text, language, self.sizes, self.parsers.outline
+            )
+        return chunk(document.place, document.text, self.sizes)
 
     def again(self, known: DocumentRow, state_id: StateId) -> int:
         """The row of a document that stays, chunked anew if it was read by another recipe."""
@@ -87,6 +132,15 @@ class Reader:
         if recipe == self.recipe or document is None:
             return known.row
         return self.store(document, known.item, f"{self.recipe}:{rest}")
+
+
+def included_text(source: Source, path: str) -> str | None:
+    """A file beside an item of a source, as text; None where there is none, or it is no text."""
+    data = source.beside(path)
+    try:
+        return None if data is None else decode(path, data)
+    except ParseError:
+        return None
 
 
 def document_id(path: str) -> DocumentId:

@@ -21,6 +21,7 @@ from index.errors import InvalidInput, ParseError
 from index.schema import Document, EmbeddingKey, Labels, StateId, content_hash
 from index.store import catalog_path, publish, writing
 from ingest.access import AccessRules
+from ingest.parsers.sandbox import Parsers
 from ingest.reading import Reader
 from ingest.sources.folder import FolderSource
 from ingest.sources.source import Item, Listing, Source, SourceUnavailable
@@ -192,7 +193,8 @@ def _sync(
         try:
             current = catalog.current_state_id()
             known = catalog.document_rows(current) if current else []
-            plan = make_plan(known, Reader(catalog, embedder))
+            with Parsers() as parsers:
+                plan = make_plan(known, Reader(catalog, embedder, parsers))
             fresh = sorted(set(plan.rows) - {row.row for row in known})
             embedded = _embed(catalog, embedder, fresh, report)
             state_id = _publish_if_changed(folder, catalog, embedder, plan, known, report)
@@ -292,13 +294,13 @@ class _Sync:
 
     def _read(self, item: Item, before: DocumentRow | None) -> None:
         plan = self.plan
-        if before and before.source_digest == self.reader.digest(item, self.synced.rules):
+        if before and self._is_unchanged(item, before):
             plan.unchanged += 1
             plan.rows.append(before.row)
             return
         try:
             content = self.synced.source.read(item)
-            row, dropped = self.reader.add(self.name, item, content, self.synced.rules)
+            row, dropped = self.reader.add(self.synced.source, item, content, self.synced.rules)
         except ParseError as error:
             log.warning("not ingested: %s", error)
             plan.failed.append(Failure(item.id, str(error)))
@@ -309,6 +311,11 @@ class _Sync:
         plan.dropped += dropped
         plan.changed += bool(before)
         plan.new += not before
+
+    def _is_unchanged(self, item: Item, before: DocumentRow) -> bool:
+        return before.source_digest == self.reader.digest(
+            item, self.synced.rules
+        ) and self.reader.includes_unchanged(self.synced.source, before)
 
     def _note(self, revision: str | None = None, error: str | None = None, failed: int = 0) -> None:
         """What `GET /sources` says of this source."""

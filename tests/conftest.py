@@ -15,10 +15,12 @@ from playwright.sync_api import Browser, sync_playwright
 from assistant.access.caller import anonymous
 from assistant.assistant import Assistant
 from assistant.freshness import Freshness
+from assistant.models import Models
 from assistant.schema import Answer, AskRequest, Turn
 from index.embedder import Embedder, load_embedder
 from index.reader import IndexReader
 from index.reranker import Reranker, load_reranker
+from index.span_reader import SpanReader
 from ingest.sync import Progress, Summary, sync_paths
 
 ROOT = Path(__file__).parent.parent
@@ -40,16 +42,21 @@ def reranker() -> Reranker:
     return load_reranker()
 
 
+@pytest.fixture(scope="session")
+def models(embedder: Embedder, reranker: Reranker) -> Models:
+    return Models(embedder, reranker, SpanReader())
+
+
 class World:
     """A folder of documents with an index beside it, for tests that change documents."""
 
-    def __init__(self, base: Path, embedder: Embedder, reranker: Reranker) -> None:
+    def __init__(self, base: Path, models: Models) -> None:
         self.base = base
         self.docs = base / "docs"
         self.docs.mkdir(exist_ok=True)
         self.index = base / "index"
-        self.embedder = embedder
-        self.reranker = reranker
+        self.models = models
+        self.embedder = models.embedder
 
     def write(self, name: str, text: str) -> Path:
         path = self.docs / name
@@ -68,9 +75,7 @@ class World:
         )
 
     def assistant(self) -> Assistant:
-        return Assistant(
-            IndexReader(self.index), self.embedder, self.reranker, Freshness(self.base)
-        )
+        return Assistant(IndexReader(self.index), self.models, Freshness(self.base))
 
     def ask(
         self,
@@ -83,8 +88,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, embedder: Embedder, reranker: Reranker) -> World:
-    return World(tmp_path, embedder, reranker)
+def world(tmp_path: Path, models: Models) -> World:
+    return World(tmp_path, models)
 
 
 @pytest.fixture(scope="session")
@@ -95,10 +100,8 @@ def case_studies_index(tmp_path_factory: pytest.TempPathFactory, embedder: Embed
 
 
 @pytest.fixture(scope="session")
-def assistant(
-    case_studies_index: Path, embedder: Embedder, reranker: Reranker
-) -> Iterator[Assistant]:
-    assistant = Assistant(IndexReader(case_studies_index), embedder, reranker, Freshness(ROOT))
+def assistant(case_studies_index: Path, models: Models) -> Iterator[Assistant]:
+    assistant = Assistant(IndexReader(case_studies_index), models, Freshness(ROOT))
     yield assistant
     assistant.close()
 
@@ -126,10 +129,10 @@ def casebook(
 
 
 @contextmanager
-def serving(cwd: Path, **environment: str) -> Iterator[str]:
+def serving(cwd: Path, *arguments: str, **environment: str) -> Iterator[str]:
     """The address of a real server, stopped at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "assistant.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "assistant.cli", "serve", "--port", "0", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,

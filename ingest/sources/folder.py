@@ -77,7 +77,9 @@ class FolderSource:
         """A file that a document includes: inside one of the folders, or None."""
         target = (self.base / path).resolve()
         inside = any(target.is_relative_to(root.resolve()) for root in self.paths)
-        return target.read_bytes() if inside and target.is_file() else None
+        if not inside or not target.is_file() or target.stat().st_size > LARGEST:
+            return None
+        return target.read_bytes()
 
     def _id(self, path: Path) -> str:
         return source_of(path, self.base)

@@ -112,6 +112,10 @@ class GithubSource:
         with self._store.transaction():
             self._store.set_cursor("relisted", None)
 
+    def beside(self, path: str) -> bytes | None:
+        """Nothing here includes a file."""
+        return None
+
     def close(self) -> None:
         self._store.close()
 
@@ -199,7 +203,7 @@ class _Update:
         while True:
             rows = self._rows(reply)
             with understood(url), self._store.transaction():
-                newest = max((str(row["updated_at"]) for row in rows), default=since)
+                newest = max((_stamp(row["updated_at"]) for row in rows), default=since)
                 for row in rows:
                     keep(row)
                 self._store.set_cursor(path, newest or None)
@@ -306,9 +310,12 @@ def _since(stamp: str) -> dict[str, str]:
 
 
 def _before(cursor: str | None) -> str:
-    if not cursor:
-        return ""
-    return f"{datetime.fromisoformat(cursor).astimezone(UTC) - OVERLAP:%Y-%m-%dT%H:%M:%SZ}"
+    return _stamp(cursor, OVERLAP) if cursor else ""
+
+
+def _stamp(time: str, earlier: timedelta = timedelta(0)) -> str:
+    """A time as GitHub writes it, so that two compare as text."""
+    return f"{datetime.fromisoformat(time).astimezone(UTC) - earlier:%Y-%m-%dT%H:%M:%SZ}"
 
 
 # --- what is kept: REST and `gh --json` in one shape ------------------------------------------

@@ -77,6 +77,10 @@ class HistorySource:
         self._cache = Path(folder, "groups.json")
         self._groups: Mapping[str, Group] | None = None
 
+    def beside(self, path: str) -> bytes | None:
+        """Nothing here includes a file."""
+        return None
+
     def close(self) -> None:
         """Nothing is kept open: each git that is run ends with what it was asked."""
 

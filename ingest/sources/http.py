@@ -1,5 +1,7 @@
 """HTTP for sources: to one host only, patient when told to wait, and bounded in all it takes in."""
 
+from __future__ import annotations
+
 import ipaddress
 import os
 import socket
@@ -12,16 +14,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
-
-import httpcore
-import httpx
-from tenacity import RetryCallState, RetryError, Retrying
-from tenacity.retry import retry_if_exception_type
-from tenacity.stop import stop_after_attempt
-from tenacity.wait import wait_random_exponential
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from ingest.sources.source import SourceUnavailable
+
+if TYPE_CHECKING:  # 100 ms, which only a sync with such a source has to spend
+    import httpcore
+    import httpx
+    from tenacity import RetryCallState, Retrying
 
 USER_AGENT = "casebook"
 PAGE_LIMIT = 10 * 1024 * 1024
@@ -39,7 +39,7 @@ MAX_REDIRECTS = 5
 BODY_SECONDS = 300
 """A body that drips for longer is given up: read timeouts alone let it last for ever."""
 
-_TIMEOUT = httpx.Timeout(30, connect=10)
+CONNECT_SECONDS, READ_SECONDS = 10, 30
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -58,6 +58,10 @@ class RedirectRefused(SourceUnavailable):
 
 class BodyTooLarge(SourceUnavailable):
     """A body is larger, unpacked, than anything that is wanted."""
+
+
+class ComeBackLater(SourceUnavailable):
+    """The server takes no more requests for longer than a sync waits."""
 
 
 class _TryAgain(Exception):
@@ -79,8 +83,18 @@ class Reply:
 
     def next_page(self) -> str | None:
         """The address of `Link: …; rel="next"`."""
+        import httpx
+
         links = httpx.Response(200, headers={"link": self.headers.get("link", "")}).links
         return links.get("next", {}).get("url")
+
+    def content_type(self) -> tuple[str, str]:
+        """Its media type and charset, in lower case; empty where it says none."""
+        import httpx
+
+        stated = self.headers.get("content-type", "")
+        charset = httpx.Response(200, headers={"content-type": stated}).charset_encoding
+        return stated.partition(";")[0].strip().lower(), (charset or "").lower()
 
 
 class HttpClient:
@@ -101,6 +115,8 @@ class HttpClient:
         clock: Clock = time.time,
         sleep: Sleep = time.sleep,
     ) -> None:
+        import httpx
+
         self.base = parse_address(base)
         self._headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"}
         if authorization:
@@ -108,7 +124,9 @@ class HttpClient:
         self._clock = clock
         self._sleep = sleep
         self._client = httpx.Client(
-            transport=_GuardedTransport(allow_private), timeout=_TIMEOUT, trust_env=False
+            transport=_transport(allow_private),
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:
@@ -134,26 +152,21 @@ class HttpClient:
         url = parse_address(address)
         if params:
             url = url.copy_merge_params(dict(params))
-        retrying = Retrying(
-            stop=stop_after_attempt(TRIES),
-            wait=_wait,
-            retry=retry_if_exception_type(_TryAgain),
-            sleep=self._sleep,
-        )
+        sent = {**self._headers, **_sendable(headers or {})}
         try:
-            return retrying(self._follow, url, {**self._headers, **(headers or {})}, limit, permit)
-        except RetryError as error:
+            return _retrying(self._sleep)(self._follow, url, sent, limit, permit)
+        except _TryAgain as error:
             raise SourceUnavailable(
-                f"{_shown(url)}: {error.last_attempt.exception()}, {TRIES} times: "
+                f"{_shown(url)}: {error}, {TRIES} times: "
                 "look whether the server is well; the next sync goes on from here"
-            ) from error.last_attempt.exception()
+            ) from error
 
     def _follow(
         self, url: httpx.URL, headers: dict[str, str], limit: int, permit: Callable[[str], bool]
     ) -> Reply:
         before = self.base
         for _ in range(MAX_REDIRECTS + 1):
-            if not _same_host(before, url) or not permit(str(url)):
+            if not same_host(before, url) or not permit(str(url)):
                 raise RedirectRefused(
                     f"{_shown(url)} is not where {self.base.host} may send a sync: "
                     "only its own host is read, and what robots.txt and the settings allow"
@@ -161,10 +174,12 @@ class HttpClient:
             reply = self._once(url, headers, limit)
             if reply.status not in _MOVED or "location" not in reply.headers:
                 return reply
-            before, url = url, _joined(url, reply.headers["location"])
+            before, url = url, joined(url, reply.headers["location"])
         raise RedirectRefused(f"{_shown(url)} redirects over {MAX_REDIRECTS} times: mend the site")
 
     def _once(self, url: httpx.URL, headers: dict[str, str], limit: int) -> Reply:
+        import httpx
+
         try:
             with self._client.stream("GET", url, headers=headers) as response:
                 body = self._body(response, limit)
@@ -180,7 +195,7 @@ class HttpClient:
             return reply
         if wait is not None and wait > MAX_WAIT:
             back = datetime.fromtimestamp(self._clock() + wait, UTC)
-            raise SourceUnavailable(
+            raise ComeBackLater(
                 f"{url.host} takes no more requests until {back:%Y-%m-%d %H:%M:%S} UTC: "
                 "sync again then; it goes on from here"
             )
@@ -201,11 +216,20 @@ class HttpClient:
             yield piece
 
 
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """Without what no header may hold: a validator is sent back as a server gave it."""
+    return {
+        name: value for name, value in headers.items() if value.isascii() and value.isprintable()
+    }
+
+
 # --- addresses --------------------------------------------------------------------------------
 
 
 def parse_address(address: str) -> httpx.URL:
     """An http or https address in one spelling, without fragment; else `SourceUnavailable`."""
+    import httpx
+
     try:
         url = httpx.URL(address).copy_with(fragment=None)
     except (httpx.InvalidURL, ValueError) as error:
@@ -217,14 +241,17 @@ def parse_address(address: str) -> httpx.URL:
     return url
 
 
-def _joined(url: httpx.URL, location: str) -> httpx.URL:
+def joined(url: httpx.URL, location: str) -> httpx.URL:
+    """Where a relative or whole address leads from a page; raises `RedirectRefused`."""
+    import httpx
+
     try:
         return parse_address(str(url.join(location)))
     except (httpx.InvalidURL, SourceUnavailable) as error:
         raise RedirectRefused(f"{_shown(url)} redirects to what is no address") from error
 
 
-def _same_host(before: httpx.URL, after: httpx.URL) -> bool:
+def same_host(before: httpx.URL, after: httpx.URL) -> bool:
     """The same scheme, host and port; or the same host by https with the ports of both usual."""
     if (before.scheme, before.host, before.port) == (after.scheme, after.host, after.port):
         return True
@@ -251,10 +278,15 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
-class _GuardedBackend(httpcore.NetworkBackend):
-    """Resolves, checks, and connects to what was checked; TLS still sees the host's name."""
+class _GuardedBackend:
+    """Resolves, checks, and connects to what was checked; TLS still sees the host's name.
+
+    It stands for httpcore's `NetworkBackend`, of which a pool without retries calls this much.
+    """
 
     def __init__(self, allow_private: bool) -> None:
+        import httpcore
+
         self._allow_private = allow_private
         self._sockets = httpcore.SyncBackend()
 
@@ -266,6 +298,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        import httpcore
+
         fault: httpcore.NetworkError | httpcore.TimeoutException | None = None
         for address in self._addresses(host, port):
             try:
@@ -277,6 +311,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         raise fault or httpcore.ConnectError(f"{host} has no address")
 
     def _addresses(self, host: str, port: int) -> list[str]:
+        import httpcore
+
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -293,31 +329,50 @@ class _GuardedBackend(httpcore.NetworkBackend):
 
 @cache
 def _tls() -> ssl.SSLContext:
+    import httpx
+
     return httpx.create_ssl_context()  # 45 ms, most of them for the certificates
 
 
-class _GuardedTransport(httpx.HTTPTransport):
+def _transport(allow_private: bool) -> httpx.HTTPTransport:
     """httpx has no public place for a network backend; a test fails if this one goes unused."""
+    import httpcore
+    import httpx
 
-    def __init__(self, allow_private: bool) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(),
-            network_backend=_GuardedBackend(allow_private),
-            max_connections=1,
-        )
+    backend = cast("httpcore.NetworkBackend", _GuardedBackend(allow_private))
+    transport = httpx.HTTPTransport(verify=_tls(), trust_env=False)
+    transport._pool = httpcore.ConnectionPool(
+        ssl_context=_tls(), network_backend=backend, max_connections=1
+    )
+    return transport
 
 
 # --- waiting ----------------------------------------------------------------------------------
 
-_full_jitter = wait_random_exponential(multiplier=1, max=60)
-"""https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/"""
 
+def _retrying(sleep: Sleep) -> Retrying:
+    """As long as the server asks for, else with full jitter:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    from tenacity import Retrying
+    from tenacity.retry import retry_if_exception_type
+    from tenacity.stop import stop_after_attempt
+    from tenacity.wait import wait_random_exponential
 
-def _wait(state: RetryCallState) -> float:
-    fault = state.outcome.exception() if state.outcome else None
-    if isinstance(fault, _TryAgain) and fault.after is not None:
-        return fault.after
-    return _full_jitter(state)
+    full_jitter = wait_random_exponential(multiplier=1, max=60)
+
+    def wait(state: RetryCallState) -> float:
+        fault = state.outcome.exception() if state.outcome else None
+        asked = fault.after if isinstance(fault, _TryAgain) else None
+        return full_jitter(state) if asked is None else asked
+
+    return Retrying(
+        stop=stop_after_attempt(TRIES),
+        wait=wait,
+        retry=retry_if_exception_type(_TryAgain),
+        sleep=sleep,
+        reraise=True,
+    )
 
 
 def _asked_wait(reply: Reply, now: float) -> float | None:

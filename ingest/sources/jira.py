@@ -144,6 +144,10 @@ class JiraSource:
         with self._store.transaction():
             self._store.set_cursor("relisted", None)
 
+    def beside(self, path: str) -> bytes | None:
+        """Nothing here includes a file."""
+        return None
+
     def close(self) -> None:
         self._store.close()
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ingest.access import AccessRules, read_rules
+from ingest.parsers.code import CODE_SUFFIXES
 from ingest.sources.folder import FolderSource
 from ingest.sources.github import GithubSettings
 from ingest.sources.jira import JiraSettings
 from ingest.sources.patterns import Patterns
 from ingest.sources.source import Source
-
-CODE_SUFFIXES: frozenset[str] = frozenset()
+from ingest.sources.web import WebSettings
 from ingest.sync import Synced
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -101,8 +101,14 @@ class JiraEntry(Common, JiraSettings):
     type: Literal["jira"]
 
 
+class WebEntry(Common, WebSettings):
+    """Pages of a web site."""
+
+    type: Literal["web"]
+
+
 Entry = Annotated[
-    FolderEntry | GitEntry | HistoryEntry | GithubEntry | JiraEntry,
+    FolderEntry | GitEntry | HistoryEntry | GithubEntry | JiraEntry | WebEntry,
     Field(discriminator="type"),
 ]
 
@@ -120,7 +126,7 @@ def _open(entry: Entry, folder: Path) -> Source:
         from ingest.sources.git import GitSettings, GitSource
 
         settings = GitSettings(entry.url, entry.ref, entry.patterns, entry.code, entry.project)
-        return GitSource(entry.name, settings, folder, code_suffixes=CODE_SUFFIXES)
+        return GitSource(entry.name, settings, folder, code_suffixes=frozenset(CODE_SUFFIXES))
     if isinstance(entry, HistoryEntry):
         from ingest.sources.history import HistorySettings, HistorySource
 
@@ -131,6 +137,10 @@ def _open(entry: Entry, folder: Path) -> Source:
         from ingest.sources.github import GithubSource
 
         return GithubSource(entry.name, entry, folder)
-    from ingest.sources.jira import JiraSource
+    if isinstance(entry, JiraEntry):
+        from ingest.sources.jira import JiraSource
 
-    return JiraSource(entry.name, entry, folder)
+        return JiraSource(entry.name, entry, folder)
+    from ingest.sources.web import WebSource
+
+    return WebSource(entry.name, entry, folder)

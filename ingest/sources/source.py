@@ -68,10 +68,13 @@ class Content:
     short, shown with citations. `modified_at`: ISO 8601 in UTC. `labels`: who may read it, where the
     source itself knows. `metadata` is added to what the parser finds, and wins.
 
+    `states_access`: whether front matter in the body may say who may read it; not where strangers write it.
+
     In `metadata`, `project` names what the document belongs to, if anything; `anchors` is a list of
     `[offset, address]` in order, which say where a person can open what begins at each offset of the
     markdown text; `lines` is an address with `{start}` and `{end}`, to be filled with numbers of lines,
-    where the text is, from `first_line` on, the lines of a file.
+    where the text is, from `first_line` on, the lines of a file; `parse_as` is the suffix of a parser,
+    where that of the item's id does not tell.
     """
 
     body: bytes | Parsed
@@ -81,6 +84,7 @@ class Content:
     kind: str
     labels: frozenset[str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    states_access: bool = True
 
 
 class Source(Protocol):
@@ -97,6 +101,12 @@ class Source(Protocol):
         """Bring the copy up to date and say what there is; raises `SourceUnavailable`.
 
         What was fetched before an interruption is not fetched again.
+        """
+        ...
+
+    def beside(self, path: str) -> bytes | None:
+        """A file that a document includes, by its path from the source's root; None where there is none,
+        or the source has no files.
         """
         ...
 

@@ -18,10 +18,9 @@ from assistant.api import create_app
 from assistant.assistant import Assistant
 from assistant.freshness import Freshness
 from assistant.jobs import Jobs
+from assistant.models import Models
 from assistant.sources import Sources
-from index.embedder import Embedder
 from index.reader import IndexReader
-from index.reranker import Reranker
 from index.schema import Document, DocumentId, Revision, content_hash
 from ingest.sync import Report, Summary, sync_documents
 from tests.conftest import World, quiet
@@ -44,16 +43,14 @@ class Service:
         return {"Authorization": f"Bearer {self.keys[caller]}"} if caller else {}
 
 
-def a_service(
-    folder: Path, index: Path, embedder: Embedder, reranker: Reranker, callers: dict[str, list[str]]
-) -> Service:
+def a_service(folder: Path, index: Path, models: Models, callers: dict[str, list[str]]) -> Service:
     store = KeyStore(folder / "keys.sqlite")
     keys = {
         name: store.create(name, labels, administrator=name == "root").secret
         for name, labels in callers.items()
     }
     reader = IndexReader(index)
-    assistant = Assistant(reader, embedder, reranker, Freshness(folder))
+    assistant = Assistant(reader, models, Freshness(folder))
 
     def ingest(names: object, report: Report) -> Summary:
         raise NotImplementedError
@@ -78,7 +75,7 @@ def service(world: World) -> Iterator[Service]:
     summary = world.ingest()
     assert summary.unlabelled == 1
     callers = {"reader": ["public"], "engineer": ["platform"], "root": []}
-    service = a_service(world.base, world.index, world.embedder, world.reranker, callers)
+    service = a_service(world.base, world.index, world.models, callers)
     with service.client:
         yield service
 
@@ -142,7 +139,7 @@ def canary(tenant: int, group: int, number: int) -> str:
 
 @pytest.fixture(scope="module")
 def tenants(
-    tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, reranker: Reranker
+    tmp_path_factory: pytest.TempPathFactory, models: Models
 ) -> Iterator[tuple[Service, dict[str, str]]]:
     """3 tenants of 5 groups with 200 documents each, a secret word in every one."""
     folder = tmp_path_factory.mktemp("tenants")
@@ -169,9 +166,9 @@ def tenants(
                         metadata={"tags": [word], "project": word},
                     )
                 )
-    sync_documents(documents, folder / "index", embedder, report=quiet)
+    sync_documents(documents, folder / "index", models.embedder, report=quiet)
     callers = {label: [label] for label in set(owners.values())} | {"root": []}
-    service = a_service(folder, folder / "index", embedder, reranker, callers)
+    service = a_service(folder, folder / "index", models, callers)
     with service.client:
         yield service, owners
 

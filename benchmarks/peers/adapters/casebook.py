@@ -20,11 +20,13 @@ def load(task: Task) -> Ingest:
     from assistant.access.caller import LOCAL
     from assistant.assistant import Assistant
     from assistant.freshness import Freshness
+    from assistant.models import Models
     from assistant.schema import SearchResult
     from index.embedder import load_embedder
     from index.reader import IndexReader
     from index.reranker import load_reranker
     from index.schema import Document, DocumentId, Revision, content_hash
+    from index.span_reader import SpanReader
     from ingest.sync import sync_documents
 
     embedder = load_embedder()
@@ -46,11 +48,13 @@ def load(task: Task) -> Ingest:
             metadata={"project": page.project},
         )
 
+    models = Models(embedder, reranker, SpanReader())
+
     def ingest(pages: Sequence[Page]) -> Searchable[Any]:
         sync_documents(
             [document(page) for page in pages], folder, embedder, report=lambda progress: None
         )
-        assistant = Assistant(IndexReader(folder), embedder, reranker, freshness=Freshness(folder))
+        assistant = Assistant(IndexReader(folder), models, Freshness(folder))
         state = assistant.reader.current().state.id  # opens it, as a first question would
 
         def search(query: str) -> SearchResult:

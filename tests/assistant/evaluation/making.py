@@ -17,7 +17,8 @@ from assistant.schema import (
 def citation(document: str = "a", start: int = 0, end: int = 10, quote: str = "Quote.") -> Citation:
     return Citation(
         n=1, document_id=document, title=document.upper(), section="", heading_path=[],
-        source_name="", source=document, link=None, kind="page", revision="1", start=start, end=end, quote=quote, score=1,
+        source_name="", source=document, link=None, kind="page", revision="1",
+        start=start, end=end, quote=quote, score=1,
         modified_at=None, ingested_at="2026-01-01", stale=False,
     )  # fmt: skip
 

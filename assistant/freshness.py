@@ -74,8 +74,10 @@ def _time(stated: str) -> datetime:
 
 
 def _in_words(length: timedelta) -> str:
-    hours = round(length.total_seconds() / 3600)
-    return f"{length.days} days" if length.days > 1 else f"{max(1, hours)} h"
+    minutes = max(1, round(length.total_seconds() / 60))
+    if length.days > 1:
+        return f"{length.days} days"
+    return f"{round(minutes / 60)} h" if minutes >= 120 else f"{minutes} min"
 
 
 @lru_cache(maxsize=4096)

@@ -71,11 +71,17 @@ def summary_lines(summary: Summary) -> list[str]:
     """What an ingestion did, for people."""
     lines = [
         f"documents: {summary.documents} ({summary.new} new, {summary.changed} changed, "
-        f"{summary.unchanged} unchanged, {summary.removed} removed, {len(summary.failed)} failed)",
+        f"{summary.renamed} renamed, {summary.unchanged} unchanged, {summary.removed} removed, "
+        f"{len(summary.failed)} failed)",
         f"chunks: {summary.chunks} ({summary.tokens:,} tokens), {summary.embedded} embedded",
         f"seconds: {summary.seconds:.1f}",
         f"index state: {summary.index_state}",
     ]
+    if summary.unlabelled:
+        lines.append(
+            f"warning: {summary.unlabelled} documents carry no access label, so only administrators "
+            "read them: give their source `access`"
+        )
     if summary.skipped:
         lines.append(f"passed over: {summary.skipped} files of other types")
     if summary.dropped:

@@ -10,9 +10,7 @@ from assistant.schema import SourceInfo, SourceList
 from assistant.settings import Settings
 from index.catalog import DocumentRow
 from index.reader import IndexReader
-
-NAMED_ON_THE_COMMAND_LINE = "files"
-"""What the page calls documents that came from no configured source."""
+from ingest.sources.settings import UNNAMED
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Sources:
         synced_at = status.get("synced_at")
         next_run = self._next_run(name)
         return SourceInfo(
-            name=name or NAMED_ON_THE_COMMAND_LINE,
+            name=name or UNNAMED,
             type=known.type,
             documents=len(held),
             kinds=dict(sorted(Counter(document.kind for document in held).items())),

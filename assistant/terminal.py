@@ -14,6 +14,8 @@ def show_answer(answer: Answer) -> None:
         click.echo("\nNearest passages:")
     else:
         click.echo(_wrapped(answer.answer))
+        if answer.notice:
+            click.echo(_wrapped(f"Note: {answer.notice}"))
         click.echo()
     for citation in answer.citations:
         click.echo(_source(citation))
@@ -24,11 +26,14 @@ def show_answer(answer: Answer) -> None:
 
 def _source(citation: Citation) -> str:
     place = " > ".join([citation.title, *citation.heading_path[1:]])
-    age = f"changed {citation.modified_at[:10]}" if citation.modified_at else ""
-    stale = ", changed since it was ingested" if citation.stale else ""
-    line = (
-        f"[{citation.n}] {place} ({citation.source}:{citation.start}-{citation.end}, {age}{stale})"
-    )
+    told = [
+        f"{citation.source}:{citation.start}-{citation.end}",
+        f"revision {citation.revision[:12]}",
+        f"changed {citation.modified_at[:10]}" if citation.modified_at else "undated",
+        "changed since it was ingested" if citation.stale else "",
+        citation.link or "",
+    ]
+    line = f"[{citation.n}] {place} ({', '.join(filter(None, told))})"
     return f"{line}\n{textwrap.indent(_wrapped(citation.quote), '    ')}"
 
 

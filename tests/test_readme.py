@@ -10,7 +10,7 @@ from tests.conftest import ROOT, casebook
 
 EXAMPLE = re.compile(r"```console\n\$ \.venv/bin/casebook (.*?)\n(.*?)```", re.DOTALL)
 
-VARIES = re.compile(r"\d{4}-\d\d-\d\d|\d{8}T\d{6}Z-[0-9a-f]{8}|\d+\.\d+")
+VARIES = re.compile(r"\d{4}-\d\d-\d\d|\b[0-9a-f]{16}\b|\d+\.\d+")
 
 
 def steady(text: str) -> list[str]:

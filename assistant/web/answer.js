@@ -1,6 +1,6 @@
 /** One turn of the conversation: a question, its answer as it streams in, and its sources. */
 
-import { el, freshness, icon, place, plural, present, staleMark, whereabouts } from "./dom.js";
+import { el, freshness, icon, openAt, place, plural, present, revision, staleMark, whereabouts } from "./dom.js";
 import { sourceButton } from "./source.js";
 import { whyPanel } from "./trace.js";
 
@@ -12,7 +12,8 @@ export function createTurn(question, retry) {
   const prose = el("p", { class: "prose" });
   const body = el("div", { class: "body" });
   const heading = el("h2", { id, class: question.length > 240 && "long" }, question);
-  const node = el("article", { class: "turn", "aria-labelledby": id }, heading, body);
+  const used = el("p", { class: "used soft", hidden: "" });
+  const node = el("article", { class: "turn", "aria-labelledby": id }, heading, used, body);
   const again = (label) => el("button", { class: "quiet", click: retry }, label);
   let citations = [];
   let shown = [];
@@ -28,8 +29,13 @@ export function createTurn(question, retry) {
     question,
     result: null, // the final answer, once there is one
 
-    start() {
+    /** Begins to answer; `filters`: in words, what the answer may come from. */
+    start(filters) {
       [citations, shown] = [[], []];
+      this.result = null;
+      delete node.dataset.status;
+      used.hidden = !filters;
+      used.replaceChildren(icon("filter"), el("span", null, filters));
       prose.replaceChildren();
       settle(el("p", { class: "waiting soft" }, "Reading the sources…"));
       node.setAttribute("aria-busy", "true");
@@ -58,8 +64,9 @@ export function createTurn(question, retry) {
       settle(el("p", { class: "tools" }, el("span", { class: "soft" }, "Stopped before the answer was complete."), again("Ask again")));
     },
 
-    fail({ message, detail = "The answer can’t be shown." }) {
-      settle(el("div", { class: "card failed" }, icon("warn"), el("div", null, el("strong", null, message), el("p", null, detail), again("Try again"))));
+    /** `remedy`: a button to press in place of trying again. */
+    fail({ message, detail = "The answer can’t be shown." }, remedy = again("Try again")) {
+      settle(el("div", { class: "card failed" }, icon("warn"), el("div", null, el("strong", null, message), el("p", null, detail), remedy)));
     },
   };
 }
@@ -82,7 +89,7 @@ function phrase({ text, citations: numbers }, citations) {
 function sources(question, answer) {
   return [
     answer.status === "partial" && el("p", { class: "verdict" }, icon("part"), " The sources say only part of this"),
-    answer.notice && el("p", { class: "soft" }, answer.notice),
+    answer.notice && el("div", { class: "card notice" }, icon("warn"), el("p", null, answer.notice)),
     reading(answer),
     tools(question, answer),
     cards("Sources", answer.citations),
@@ -130,5 +137,6 @@ function card(citation) {
   return el("li", { class: citation.candidate ? "card candidate" : "card" },
     sourceButton(citation, { class: "link" }, number, el("span", null, place(citation))),
     el("blockquote", null, citation.quote),
-    el("p", { class: "from soft" }, el("span", null, freshness(citation)), citation.stale && staleMark(), whereabouts(citation.source)));
+    el("p", { class: "from soft" }, el("span", null, freshness(citation)), citation.revision && revision(citation), citation.stale && staleMark(),
+      openAt(citation.link) ?? whereabouts(citation.source)));
 }

@@ -26,6 +26,9 @@ export function icon(name) {
   return svg;
 }
 
+/** A name from the index as words: "case-study" reads "case study". */
+export const phrase = (name) => name.replaceAll("-", " ");
+
 export const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 const UNITS = [["year", 31557600], ["month", 2629800], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
@@ -47,9 +50,20 @@ export const freshness = ({ modified_at: modified, ingested_at: ingested }) => (
 
 export const staleMark = () => el("span", { class: "stale" }, icon("old"), " Changed since it was read");
 
+/** A revision, short as people write it (a commit, a digest), with the whole one at hand. */
+export function revision({ revision: whole }) {
+  const short = /^[0-9a-f]{8,}$/i.test(whole) ? whole.slice(0, 7) : whole.slice(0, 16);
+  return el("span", { title: `Revision ${whole}` }, "revision ", el("code", null, short));
+}
+
 export const isWeb = (address) => /^https?:\/\//i.test(address);
 
 export const link = (address, text) => el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, text);
+
+/** A link that says where it leads; null for what a browser should not open. */
+export function openAt(address) {
+  return isWeb(address) && URL.canParse(address) ? link(address, `open at ${new URL(address).host}`) : null;
+}
 
 /** Where a source lives: a link if a browser may open it, else its path. */
 export const whereabouts = (source) => (isWeb(source) ? link(source, source.replace(/^\w+:\/\//, "")) : el("span", null, source));

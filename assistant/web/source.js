@@ -1,21 +1,9 @@
-/** The source beside the answer: a pane on wide screens, a sheet over the page on narrow ones. */
+/** The source of a citation, opened at its passage. */
 
-import { age, el, icon, present, staleMark, whereabouts } from "./dom.js";
+import { age, el, openAt, present, revision, staleMark, whereabouts } from "./dom.js";
 import { render, utf16 } from "./markdown.js";
+import { openPane, problemCard } from "./pane.js";
 import { getJSON } from "./sse.js";
-
-const dialog = document.getElementById("source");
-const wide = matchMedia("(min-width: 62rem)");
-let opener = null; // the button that has opened the pane, and gets the focus back
-let loading = null;
-
-/** Closes the source; whether there was one to close. */
-export function closeSource() {
-  const was = dialog.open;
-  dialog.close();
-  closed();
-  return was;
-}
 
 /** A button that opens a citation's document at its passage. */
 export function sourceButton(citation, attributes, ...children) {
@@ -24,16 +12,8 @@ export function sourceButton(citation, attributes, ...children) {
 }
 
 async function open(citation, button) {
-  loading?.abort();
-  const { signal } = (loading = new AbortController());
-  point(button);
-  const title = el("h2", { id: "source-title", tabindex: -1 }, citation.title);
-  const facts = el("div", { class: "facts" });
-  const body = el("div", { class: "text", tabindex: 0, role: "region", "aria-label": "Text of the source" }, el("p", { class: "soft" }, "Opening…"));
-  const close = el("button", { class: "round", "aria-label": "Close source", click: closeSource }, icon("close"));
-  dialog.replaceChildren(el("div", { class: "head" }, title, close, facts), body);
-  show();
-  title.focus({ preventScroll: true });
+  const { head, title, body, signal } = openPane(button, citation.title, "Text of the source");
+  const facts = head.appendChild(el("div", { class: "facts" }));
   try {
     const source = await getJSON(`/documents/${encodeURIComponent(citation.document_id)}`, signal);
     title.textContent = source.title;
@@ -41,45 +21,19 @@ async function open(citation, button) {
     fill(body, source.text, citation);
   } catch (problem) {
     if (signal.aborted) return;
-    const card = el("div", { class: "card failed", role: "alert" }, icon("warn"), el("p", null, `${problem.message}. ${problem.detail}`));
-    body.replaceChildren(card, ...quoted(citation, "The passage as it was quoted:"));
+    body.replaceChildren(problemCard(problem), ...quoted(citation, "The passage as it was quoted:"));
   }
-}
-
-function point(button) {
-  opener?.setAttribute("aria-expanded", "false");
-  opener = button;
-  opener?.setAttribute("aria-expanded", "true");
-}
-
-function show() {
-  if (!dialog.open) wide.matches ? dialog.show() : dialog.showModal();
-}
-
-wide.addEventListener("change", () => {
-  if (!dialog.open) return;
-  dialog.close();
-  show();
-});
-
-dialog.addEventListener("close", closed); // a phone's back gesture closes it too
-
-function closed() {
-  if (dialog.open || !opener) return; // open: it has only changed between pane and sheet
-  loading.abort();
-  const target = opener.isConnected ? opener : document.getElementById("question");
-  point(null);
-  target.focus();
 }
 
 function describe(source, citation) {
   const path = (citation.heading_path ?? [citation.section]).filter((part) => part && part !== source.title);
   const changed = citation.stale || source.stale || (citation.revision && citation.revision !== source.revision);
   const updated = source.modified_at ? ["Updated ", age(source.modified_at), ` (${source.modified_at.slice(0, 10)})`] : "Undated";
+  const address = citation.link && openAt(citation.link);
   return present([
     path.length > 0 && el("p", { class: "path" }, path.join(" › ")),
-    el("p", null, whereabouts(source.source)),
-    el("p", null, updated, ", read ", age(source.ingested_at)),
+    el("p", null, whereabouts(source.source), address && [" · ", address]),
+    el("p", null, updated, ", read ", age(source.ingested_at), source.revision && [" · ", revision(source)]),
     changed && el("p", null, staleMark()),
   ]);
 }

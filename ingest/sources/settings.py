@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from ingest.access import AccessRules, read_rules
 from ingest.parsers.code import CODE_SUFFIXES
@@ -17,6 +17,9 @@ from ingest.sources.patterns import Patterns
 from ingest.sources.source import Source
 from ingest.sources.web import WebSettings
 from ingest.sync import Synced
+
+UNNAMED = "files"
+"""What people see in place of the name of the source that has none: files named on the command line."""
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -44,6 +47,15 @@ class Common(BaseModel):
     access_file: Path | None = Field(None, description="patterns with labels, like CODEOWNERS")
     every: Duration | None = Field(None, description="time between two syncs with --watch")
     stale_after: Duration | None = Field(None, description="age at which an answer warns")
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name == UNNAMED:
+            raise ValueError(
+                f"{name!r} is what files named on the command line are called: rename it"
+            )
+        return name
 
     def rules(self) -> AccessRules:
         """Who may read what; raises `InvalidInput` for an access file that can't be read."""

@@ -8,7 +8,7 @@ evaluation data and a quarter of an hour.
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from assistant.confidence import MODEL_FILE
+from assistant.evaluation.dataset import DataSet
 from assistant.evaluation.lists import QuestionList
 from assistant.evaluation.metrics import calibration_error
 from assistant.evaluation.run import Run, measure
 from assistant.evaluation.source import Source, open_source
 from assistant.settings import load_settings
 from benchmarks.questions import ROOT, SHARED_EVAL, write_case_study_list, write_infra_ids
+from benchmarks.train_reader import held_out_articles, squad2_questions
 from index.embedder import load_embedder
 from ingest.sync import sync_paths
 
@@ -39,7 +41,6 @@ right paragraph, and no signal here tells many of them: to silence those, a thre
 to silence every second answer."""
 
 PAGES = 700
-SQUAD_QUESTIONS = 800
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,19 @@ def _sources(scratch: Path) -> dict[str, Source]:
         "infra-faq dev": open_source(
             SHARED_EVAL / "infra-faq", corpus_ids=scratch / "infra-faq.txt", indexes=scratch
         ),
-        "squad2 dev": open_source(SHARED_EVAL / "squad2", limit=SQUAD_QUESTIONS, indexes=scratch),
+        "squad2 dev": _not_trained_on(open_source(SHARED_EVAL / "squad2", indexes=scratch)),
     }
+
+
+def _not_trained_on(source: Source) -> Source:
+    """Only the questions about the articles that the span reader has not seen."""
+    content = source.content
+    assert isinstance(content, DataSet)
+    own = squad2_questions()
+    held_out = held_out_articles(own)
+    texts = {question.text for question in own if question.article in held_out}
+    kept = tuple(question for question in content.questions if question.text in texts)
+    return replace(source, content=replace(content, questions=kept))
 
 
 def _run(source: Source, scratch: Path) -> Run:

@@ -102,6 +102,11 @@ def squad2_questions() -> list[Question]:
     ]
 
 
+def held_out_articles(questions: Sequence[Question]) -> set[str]:
+    """The articles that are only measured on."""
+    return set(sorted({question.article for question in questions})[1::HELD_OUT])
+
+
 def squad_questions(path: Path) -> list[Question]:
     """Questions of a file in SQuAD's own format."""
     return [
@@ -375,7 +380,7 @@ def main(train_set: Path | None, limit: int | None) -> None:
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS, strategy="only_second")
     own = squad2_questions()
-    held = set(sorted({question.article for question in own})[1::HELD_OUT])
+    held = held_out_articles(own)
     kept = [question for question in own if question.article not in held]
     more = squad_questions(train_set) if train_set else []
     made = [

@@ -34,6 +34,7 @@ from index.catalog import DocumentRow
 from index.errors import InvalidInput, NotFound
 from index.reader import IndexReader
 from index.retriever import Candidate, retrieve
+from index.span_reader import Reading
 from index.store import OpenState, Segment
 
 log = logging.getLogger("casebook.assistant")
@@ -113,23 +114,25 @@ class Assistant:
                 question, reading.view_id, self._shelves_shown(reading), request.explain
             )
         extracting = time.perf_counter()
-        quotes = self._quotes(question, ranking, reading)
+        read = self.span_reader.read(
+            question.searched,
+            [each.passage.contextual_text for each in ranking.candidates[:JUDGED]],
+        )
+        reading_done = time.perf_counter()
+        quotes = self._quotes(question, ranking, reading, read)
         judging = time.perf_counter()
         supporting = [
             candidate.passage.contextual_text for candidate in ranking.candidates[:SUPPORTING]
         ]
         support = word_support(question.searched, tokens, self._tokens.of(supporting))
-        read = self.span_reader.read(
-            question.searched,
-            [each.passage.contextual_text for each in ranking.candidates[:JUDGED]],
-        )
         confidence = judge(question.searched, ranking.candidates, quotes, support, read)
         quotes, conflict = settle(question.searched, quotes, ranking.candidates)
         done = time.perf_counter()
         times = {
             "understand_and_embed": 1000 * (embedded - began),
             **ranking.times_ms,
-            "extract": 1000 * (judging - extracting),
+            "read": 1000 * (reading_done - extracting),
+            "extract": 1000 * (judging - reading_done),
             "judge": 1000 * (done - judging),
             "total": 1000 * (done - began),
         }
@@ -178,14 +181,20 @@ class Assistant:
         )
         return ranking.candidates[0].passage.document.title if ranking.candidates else question
 
-    def _quotes(self, question: Question, ranking: Ranking, reading: _Reading) -> list[Quote]:
+    def _quotes(
+        self,
+        question: Question,
+        ranking: Ranking,
+        reading: _Reading,
+        read: Sequence[Reading],
+    ) -> list[Quote]:
         best = ranking.candidates[0]
         if names_only(question.searched, best.passage.document.title):
             passages = self.reader.catalog.passages_of(
                 reading.state.state.id, best.passage.document.id
             )
             return overview(passages, best.scores["final"])
-        return extract(question.searched, ranking.candidates, self.reranker)
+        return extract(question.searched, ranking.candidates, self.reranker, read)
 
     # --- looking ------------------------------------------------------------------------------
 

@@ -40,9 +40,6 @@ NO_FOCUS = 0.7
 REREAD_FROM = -8.0
 """Below this the reranker's logits no longer tell a paraphrase from another subject."""
 
-LEAST_SPAN = -20.0
-"""Log odds below which the span heads only say no."""
-
 MOST_AHEAD = 8.0
 """Logits beyond which a lead says no more."""
 
@@ -116,12 +113,10 @@ def signals(
     `asks_role` whether one was; `support_*` and `unsupported`: over the words that name the
     subject; `focus`: least support of what is asked for ("which *vector database*"); `name_missing`: a
     name that no passage has; `kind_missing`: a version, number, date … that the first passage
-    would have to hold; `answerable`: the reader's best log odds, over the first three, that there is
-    an answer, `first_answerable` those of the first, and `span` those of the best words;
-    `span_quoted`: whether the likeliest words are among the quotes; `sentence`: the best logit of a
-    quote; `ahead`: logits by which the first passage leads the next; `help`: the first answers
-    questions, by its headings; `quoted`: share of the question's terms that the quotes or their
-    headings hold.
+    would have to hold; `answerable`: the span reader's best log odds, over the first three, that there
+    is an answer; `sentence`: the best logit of a quote; `ahead`: logits by which the first passage leads
+    the next; `help`: the first answers questions, by its headings; `quoted`: share of the question's
+    terms that the quotes or their headings hold.
     """
     best = candidates[0]
     strengths = [each.support for each in support if each.subject] or [1.0]
@@ -141,31 +136,11 @@ def signals(
         "name_missing": float(bool(_missing_names(question, candidates, support))),
         "kind_missing": float(bool(_missing_kinds(question, candidates))),
         "answerable": max(-each.none for each in readings),
-        "first_answerable": -readings[0].none,
-        "span": max(LEAST_SPAN, *(each.span for each in readings)),
-        "span_quoted": float(_is_quoted(candidates, quotes, readings)),
         "sentence": max(REREAD_FROM, *(quote.score for quote in quotes)),
         "ahead": _lead(candidates),
         "help": best.scores["help"],
         "quoted": _quoted(question, quotes),
     }
-
-
-def _is_quoted(
-    candidates: Sequence[Candidate], quotes: Sequence[Quote], readings: Sequence[Reading]
-) -> bool:
-    """Whether the words that the reader holds for the answer are among what is quoted."""
-    number = min(range(len(readings)), key=lambda position: readings[position].none)
-    passage = candidates[number].passage
-    # What was read is the context, a line, and then the body.
-    start = passage.chunk.body_start - (len(passage.contextual_text) - len(passage.body))
-    words = (start + readings[number].start, start + readings[number].end)
-    return any(
-        quote.passage.document.id == passage.document.id
-        and quote.start < words[1]
-        and words[0] < quote.end
-        for quote in quotes
-    )
 
 
 def _lead(candidates: Sequence[Candidate]) -> float:

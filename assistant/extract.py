@@ -10,6 +10,7 @@ from index.reranker import Reranker
 from index.retriever import Candidate
 from index.schema import Passage
 from index.sentences import Sentence, sentences
+from index.span_reader import Reading
 from index.text import stem, words
 
 PASSAGES = 3
@@ -56,16 +57,23 @@ class Quote:
         return bool(_MARKER.match(self.passage.document.text[line : self.start]))
 
 
-def extract(question: str, candidates: Sequence[Candidate], reranker: Reranker) -> list[Quote]:
+def extract(
+    question: str,
+    candidates: Sequence[Candidate],
+    reranker: Reranker,
+    readings: Sequence[Reading] = (),
+) -> list[Quote]:
     """The quotes that answer a question, best passage first, each passage in the order of its text.
 
-    `candidates` are best first and at least one.
+    `candidates` are best first and at least one; `readings` are what the span reader found in the
+    first of them. Where it found an answer the sentence that holds it is among the quotes.
     """
     best = candidates[0].scores["final"]
+    found = _likeliest(readings)
     chosen = [
         candidate
-        for candidate in candidates[:PASSAGES]
-        if candidate.scores.get("final", float("-inf")) >= best - PASSAGE_MARGIN
+        for number, candidate in enumerate(candidates[:PASSAGES])
+        if candidate.scores.get("final", float("-inf")) >= best - PASSAGE_MARGIN or number == found
     ]
     pieces = [(candidate, sentences(candidate.passage.body)) for candidate in chosen]
     scored = _scored(question, pieces, reranker)
@@ -78,12 +86,38 @@ def extract(question: str, candidates: Sequence[Candidate], reranker: Reranker) 
     first = max(scored[0], key=lambda quote: quote.score)
     if first not in kept:
         kept = [first, *kept[: SENTENCES - 1]]
+    if found is not None:
+        said = _said(candidates[found].passage, readings[found], scored)
+        if said and said not in kept:
+            kept = [*kept[: SENTENCES - 1], said]
     return [
         quote
         for quotes in scored
         for position, quote in enumerate(quotes)
         if quote in kept or _is_announced(quotes[:position], quote, kept)
     ]
+
+
+def _likeliest(readings: Sequence[Reading]) -> int | None:
+    """Which of the passages read holds the answer; None if likelier none does."""
+    number = min(range(len(readings)), key=lambda at: readings[at].none, default=None)
+    return number if number is not None and readings[number].none < 0 else None
+
+
+def _said(passage: Passage, reading: Reading, scored: Sequence[Sequence[Quote]]) -> Quote | None:
+    """The sentence of a passage that holds the words the reader pointed at."""
+    # What was read is where the passage stands, a line, and then what it says.
+    offset = passage.chunk.body_start - (len(passage.contextual_text) - len(passage.body))
+    start, end = offset + reading.start, offset + reading.end
+    return next(
+        (
+            quote
+            for quotes in scored
+            for quote in quotes
+            if quote.passage.row == passage.row and quote.start < end and start < quote.end
+        ),
+        None,
+    )
 
 
 def _is_announced(before: Sequence[Quote], quote: Quote, kept: Sequence[Quote]) -> bool:

@@ -1,5 +1,5 @@
 """Train the span reader: `python -m benchmarks.train_reader --train-set train-v2.0.json` writes
-index/int8/span-reader-weights.npz from the packaged cross-encoder.
+index/span_reader.npz from the packaged cross-encoder.
 
 Trained on the dev questions of squad2, of which every fourth article is held out to measure on, on a
 file in SQuAD's own format (its train split, whole or in part: CC BY-SA 4.0), and on questions made
@@ -27,9 +27,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from benchmarks.questions import SHARED_EVAL, rows
 from index.bert import Weights, read_weights
 from index.embedder import packaged_path
-from index.encoder import CALIBRATIONS
 from index.reranker import DEFAULT_RERANKER, PACKAGED
-from index.span_reader import NAME
+from index.span_reader import WEIGHTS
 
 HELD_OUT = 4
 """Every fourth article of squad2 is measured on, and never trained on."""
@@ -364,7 +363,7 @@ def save(model: Reader, weights: Weights) -> None:
         left, sizes, right = np.linalg.svd(change, full_matrices=False)
         arrays[f"left/{name}"] = (left[:, :RANK] * sizes[:RANK]).astype(np.float16)
         arrays[f"right/{name}"] = right[:RANK].astype(np.float16)
-    np.savez_compressed(CALIBRATIONS / f"{NAME}-weights.npz", **arrays)
+    np.savez_compressed(WEIGHTS, **arrays)
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """The span reader: reads a passage for the words that answer a question, and says when there are none.
 
-It is the packaged cross-encoder, trained on from where it was: `int8/span-reader.npz` holds what
+It is the packaged cross-encoder, trained on from where it was: `span_reader.npz` holds what
 training changed, each matrix as two thin ones (Hu et al., *LoRA*, 2021), and two small heads: where an
 answer begins and ends (Devlin et al., *BERT*, 2019), and whether there is none (Rajpurkar et al.,
 *Know What You Don't Know*, 2018). `python -m benchmarks.train_reader` makes the file.
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from index.bert import Weights, read_weights
 from index.embedder import packaged_path
-from index.encoder import CALIBRATIONS, Encoder
+from index.encoder import Encoder
 from index.errors import ModelUnavailable
 from index.reranker import DEFAULT_RERANKER, PACKAGED
 
 NAME = "span-reader"
+
+WEIGHTS = Path(__file__).with_suffix(".npz")
 
 MAX_TOKENS = 384
 
@@ -71,7 +73,7 @@ class SpanReader:
 def reader_weights(folder: Path) -> Weights:
     """The cross-encoder's weights as training left them, and those of the two heads."""
     weights = dict(read_weights(folder))
-    with np.load(CALIBRATIONS / f"{NAME}-weights.npz", allow_pickle=False) as stored:
+    with np.load(WEIGHTS, allow_pickle=False) as stored:
         for key in stored.files:
             how, _, name = key.partition("/")
             if how == "left":

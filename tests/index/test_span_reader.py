@@ -14,7 +14,7 @@ PASSAGE = (
     ("question", "answer"),
     [
         ("How often does the restore drill run?", "every quarter"),
-        ("Who signs off the restore drill?", "the platform team"),
+        ("Who signs off the restore drill?", "platform team"),
         ("Where are backups kept?", "Frankfurt"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from assistant.access.caller import LOCAL
 from assistant.assistant import Assistant
 from assistant.evaluation.dataset import load_dataset
 from assistant.evaluation.gold import GoldQuestion, GoldSpan
@@ -190,7 +191,7 @@ SPAN_WORDS = "Kanister blueprints\ncoordinate   backup ACTIONS"
 
 
 def test_list_names_documents_by_title_source_and_id(assistant: Assistant, tmp_path: Path) -> None:
-    (first, *_) = assistant.documents().documents
+    (first, *_) = assistant.documents(LOCAL).documents
     listed = tmp_path / "mine.csv"
     listed.write_text(
         "\ufeffquestion,document,passage,answers,unanswerable\n"
@@ -203,13 +204,13 @@ def test_list_names_documents_by_title_source_and_id(assistant: Assistant, tmp_p
         "Nobody again?,,,,TRUE\n",
         encoding="utf-8",
     )
-    details = [assistant.document(each.id) for each in assistant.documents().documents]
+    details = [assistant.document(each.id, LOCAL) for each in assistant.documents(LOCAL).documents]
     by_title, by_source, by_id, by_passage, by_answer, *nobody = resolve(load_list(listed), details)
     assert by_title.pages == by_source.pages == by_id.pages == {first.id: 1}
     assert by_passage.id == "line 5"
     (span,) = by_passage.spans
     assert by_passage.pages == {span.document_id: 1}
-    quote = assistant.document(span.document_id).text[span.start : span.end]
+    quote = assistant.document(span.document_id, LOCAL).text[span.start : span.end]
     assert re.fullmatch(r"Kanister blueprints\s+coordinate\s+backup actions", quote)
     assert by_answer.answers == ("one", "two words")
     assert by_answer.answerable
@@ -273,7 +274,7 @@ def test_unknown_document_or_passage_is_refused_with_a_remedy(
     assistant: Assistant, tmp_path: Path, row: dict[str, str], words: tuple[str, ...]
 ) -> None:
     (tmp_path / "q.jsonl").write_text("\n" + jsonl({"question": "Which?", **row}))
-    details = [assistant.document(each.id) for each in assistant.documents().documents]
+    details = [assistant.document(each.id, LOCAL) for each in assistant.documents(LOCAL).documents]
     refused(lambda: resolve(load_list(tmp_path / "q.jsonl"), details), "q.jsonl:2", *words)
 
 

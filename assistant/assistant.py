@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from assistant import compose
@@ -12,7 +11,7 @@ from assistant.access.caller import Caller
 from assistant.confidence import JUDGED, judge
 from assistant.conflict import Conflict, settle
 from assistant.extract import Quote, extract, names_only, overview
-from assistant.freshness import Freshness
+from assistant.freshness import Freshness, as_time
 from assistant.models import Models, load_models
 from assistant.question import Question, correct, last_subject, leans_on_conversation
 from assistant.rank import Ranking, by_promise, rank
@@ -282,13 +281,8 @@ def _matches(document: DocumentRow, filters: Filters) -> bool:
         and (filters.document_id is None or document.id in filters.document_id)
         and (filters.source is None or document.source.startswith(filters.source))
         and (filters.source_name is None or document.source_name in filters.source_name)
-        and (filters.changed_since is None or _time(changed) >= _time(filters.changed_since))
+        and (filters.changed_since is None or as_time(changed) >= as_time(filters.changed_since))
     )
-
-
-def _time(stated: str) -> datetime:
-    time = datetime.fromisoformat(stated)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def open_assistant(settings: Settings) -> Assistant:

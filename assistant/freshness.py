@@ -47,7 +47,7 @@ class Freshness:
         if longest is None:
             return False
         known = [each for each in (document.modified_at, synced_at) if each]
-        return any(self.now() - _time(each) > longest for each in known)
+        return any(self.now() - as_time(each) > longest for each in known)
 
     def notice(
         self, documents: Sequence[tuple[int, Document]], synced: Mapping[str, str | None]
@@ -68,7 +68,8 @@ class Freshness:
         )
 
 
-def _time(stated: str) -> datetime:
+def as_time(stated: str) -> datetime:
+    """A time in ISO 8601; one that names no zone is in UTC."""
     time = datetime.fromisoformat(stated)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

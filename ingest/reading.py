@@ -16,7 +16,6 @@ from index.schema import (
     DocumentId,
     EmbeddingKey,
     Revision,
-    StateId,
     content_hash,
     contextual_text,
 )
@@ -125,11 +124,14 @@ class Reader:
             )
         return chunk(document.place, document.text, self.sizes)
 
-    def again(self, known: DocumentRow, state_id: StateId) -> int:
+    def again(self, known: DocumentRow) -> int:
         """The row of a document that stays, chunked anew if it was read by another recipe."""
         recipe, _, rest = known.source_digest.partition(":")
-        document = self.catalog.document(state_id, known.id)
-        if recipe == self.recipe or document is None:
+        if recipe == self.recipe:
+            return known.row
+        state_id = self.catalog.current_state_id()
+        document = self.catalog.document(state_id, known.id) if state_id else None
+        if document is None:
             return known.row
         return self.store(document, known.item, f"{self.recipe}:{rest}")
 

@@ -338,9 +338,7 @@ def _keep_or_drop(row: DocumentRow, reader: Reader, plan: _Plan, drop: bool) -> 
 
 def _keep(row: DocumentRow, reader: Reader, plan: _Plan) -> None:
     """A document that is not looked at now stays in the next state."""
-    state_id = reader.catalog.current_state_id()
-    if state_id:
-        plan.rows.append(reader.again(row, state_id))
+    plan.rows.append(reader.again(row))
 
 
 def _take_documents(

@@ -148,7 +148,7 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
-            except BaseException:
+            except BaseException:  # an interruption, too, must leave nothing half written
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")

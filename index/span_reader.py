@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +33,12 @@ LONGEST_SPAN = 24
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read in one text: the best answer's `[start, end)` in characters.
-
-    `span` is how much likelier it is than there being no answer, in log odds by the span heads;
-    `none` the log odds that there is no answer, by the head that only tells this.
+    """What was read in one text: the best answer's `[start, end)` in characters, empty where there is
+    nothing to read, and `none`, the log odds that there is no answer.
     """
 
     start: int
     end: int
-    span: float
     none: float
 
 
@@ -86,9 +84,9 @@ def reader_weights(folder: Path) -> Weights:
     return weights
 
 
-def _reading(encoding: object, logits: NDArray[np.float32], none: float) -> Reading:
+def _reading(encoding: Any, logits: NDArray[np.float32], none: float) -> Reading:
     """The best span of one text from `(tokens, 2)` logits of beginnings and ends."""
-    ids, types, offsets = encoding.ids, encoding.type_ids, encoding.offsets  # type: ignore[attr-defined]
+    ids, types, offsets = encoding.ids, encoding.type_ids, encoding.offsets
     size = len(ids)
     log_starts, log_ends = (
         logits[:size, side] - np.logaddexp.reduce(logits[:size, side]) for side in (0, 1)
@@ -98,7 +96,7 @@ def _reading(encoding: object, logits: NDArray[np.float32], none: float) -> Read
     )
     where = np.flatnonzero(inside)
     if not len(where):
-        return Reading(0, 0, float("-inf"), none)
+        return Reading(0, 0, none)
     scores = log_starts[where][:, None] + log_ends[where][None, :]
     distance = where[None, :] - where[:, None]
     scores = np.where((distance >= 0) & (distance < LONGEST_SPAN), scores, -np.inf)
@@ -106,6 +104,5 @@ def _reading(encoding: object, logits: NDArray[np.float32], none: float) -> Read
     return Reading(
         start=offsets[where[first]][0],
         end=offsets[where[last]][1],
-        span=float(scores[first, last] - (log_starts[0] + log_ends[0])),
         none=none,
     )

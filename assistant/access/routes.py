@@ -154,6 +154,7 @@ def describe_access(app: FastAPI) -> None:
                         operation["security"] = [{}, {_bearer.scheme_name: []}]
         return schema
 
+    # The way that FastAPI documents for adding to the schema.
     app.openapi = openapi  # type: ignore[method-assign]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from index.errors import InvalidInput, ParseError
 from ingest.parsers import SUFFIXES
+from ingest.parsers.text import printable
 from ingest.sources.patterns import Patterns
 from ingest.sources.source import Content, Item, Listing, Skipped, SourceUnavailable
 
@@ -109,14 +110,6 @@ def source_of(path: Path, base: Path) -> str:
         absolute.relative_to(root).as_posix()
         if absolute.is_relative_to(root)
         else absolute.as_posix()
-    )
-
-
-def printable(name: str) -> str:
-    """A name that any terminal and database takes: what is not text is written as an escape."""
-    return "".join(
-        each if each.isprintable() and not "\ud800" <= each <= "\udfff" else ascii(each)[1:-1]
-        for each in name
     )
 
 

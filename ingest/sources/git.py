@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self
 
 from index.errors import ParseError
 from ingest.parsers import SUFFIXES
-from ingest.parsers.text import decode, read_text, without_front_matter
-from ingest.sources.folder import kind_of, printable
+from ingest.parsers.text import decode, printable, read_text, without_front_matter
+from ingest.sources.folder import kind_of
 from ingest.sources.patterns import Patterns
 from ingest.sources.permalink import Links
 from ingest.sources.repository import Blobs, Entry, Mirror

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from index.errors import ParseError
 from ingest.parsers.parsed import Parsed
-from ingest.sources.folder import printable
+from ingest.parsers.text import printable
 from ingest.sources.git import utc
 from ingest.sources.permalink import Links
 from ingest.sources.repository import TIP, Mirror

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from index.errors import InvalidInput
-from ingest.sources.folder import printable
+from ingest.parsers.text import printable
 from ingest.sources.permalink import SCHEMES, shown, without_credentials
 from ingest.sources.source import SourceUnavailable
 

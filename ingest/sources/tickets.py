@@ -197,6 +197,7 @@ def _demote(lines: list[str], token: Token, by: int) -> None:
     elif end - start >= 2:
         # What stands in front (a quote's `>`, a list's dash) stays there.
         front, *more = lines[start : end - 1]
+        # Each part may be empty, so it always matches.
         margin, words = re.match(r"([ >]*(?:[-*+][ ]+|\d+[.)][ ]+)?)(.*)", front, re.S).groups()  # type: ignore[union-attr]
         words = " ".join([words, *(line.strip(" >") for line in more)])
         lines[start:end] = [f"{margin}{marks} {words.strip()}"]
@@ -303,7 +304,7 @@ class TicketStore:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-            except BaseException:
+            except BaseException:  # an interruption, too, must leave nothing half written
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")

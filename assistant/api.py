@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +15,12 @@ from fastapi.staticfiles import StaticFiles
 from assistant import problems
 from assistant.access.authenticate import Authenticator
 from assistant.access.routes import ANYONE, Administrator, Reader, check_routes, describe_access
+from assistant.answering import Answering
 from assistant.assistant import Assistant
+from assistant.events import AnswerEvent, Citations, Final, Said
 from assistant.jobs import Job, Jobs
+from assistant.mcp.http import McpEndpoint
+from assistant.openai.routes import add_openai_routes
 from assistant.schema import (
     Answer,
     AskRequest,
@@ -28,6 +32,8 @@ from assistant.schema import (
     Suggestions,
 )
 from assistant.sources import Sources
+from assistant.streaming import EventStream
+from assistant.usage import add_usage
 
 log = logging.getLogger("casebook.api")
 
@@ -72,22 +78,35 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": problems.Problem, "description": "The input can't be used"},
     503: {"model": problems.Problem, "description": "No index to answer from"},
 }
+LIMITED: dict[int | str, dict[str, Any]] = {
+    429: {"model": problems.Problem, "description": "More than this caller may ask of a model"}
+}
 MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": problems.Problem, "description": "Not there"}
 }
 
 
 def create_app(
-    assistant: Assistant, jobs: Jobs, sources: Sources, authenticator: Authenticator
+    answering: Answering,
+    jobs: Jobs,
+    sources: Sources,
+    authenticator: Authenticator,
+    hosts: Sequence[str] = (),
 ) -> FastAPI:
-    """The application around one assistant. It refuses to start with a route that does not declare who
+    """The application around one assistant and one gateway; `hosts` are names for it besides this machine's
+    own. It refuses to start with a route that does not declare who
     may call it.
     """
+
+    assistant = answering.assistant
+    mcp = McpEndpoint(answering, hosts)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> Any:
         check_routes(app)
-        yield
+        async with mcp.running():
+            yield
+        await answering.gateway.close()
         assistant.close()
 
     app = FastAPI(
@@ -101,10 +120,14 @@ def create_app(
     app.state.authenticator = authenticator
     problems.install(app)
     _guard(app)
-    _add_answers(app, assistant)
+    _add_answers(app, answering)
+    _add_search(app, assistant)
+    add_openai_routes(app, answering)
+    mcp.add_to(app)
     _add_documents(app, assistant, sources, authenticator)
     _add_ingestion(app, jobs)
     _add_health(app, assistant)
+    add_usage(app, answering.gateway.ledger, WEB)
     _add_page(app)
     describe_access(app)
     return app
@@ -126,19 +149,43 @@ def _guard(app: FastAPI) -> None:
         return response
 
 
-def _add_answers(app: FastAPI, assistant: Assistant) -> None:
-    @app.post("/ask", responses=ERRORS, response_model=Answer)
-    def ask(request: Request, question: AskRequest, caller: Reader) -> Any:
+def _add_answers(app: FastAPI, answering: Answering) -> None:
+    @app.post("/ask", responses=ERRORS | LIMITED, response_model=Answer)
+    async def ask(request: Request, question: AskRequest, caller: Reader) -> Any:
         """Answer a question from the sources, or say that they hold no answer.
 
         With `Accept: text/event-stream` the answer comes as events: `citations`, one `sentence`
-        after another, and `answer`, which is the whole answer as it would be returned here.
+        after another, and `answer`, which is the whole answer as it would be returned here. Where a
+        language model writes, `citations` come again whenever there are more of them.
         """
-        answer = assistant.ask(question, caller)
-        if "text/event-stream" in request.headers.get("accept", ""):
-            return EventSourceResponse(_events(answer))
-        return answer
+        if "text/event-stream" not in request.headers.get("accept", ""):
+            return await answering.answer(question, caller)
+        events = answering.stream(question, caller)
+        # What can fail does so before the first event, and is still told by a status.
+        first = await anext(events)
+        return EventStream(_sent(first, events), events)
 
+
+async def _sent(
+    first: AnswerEvent, rest: AsyncGenerator[AnswerEvent, None]
+) -> AsyncGenerator[bytes, None]:
+    yield _event(first)
+    async for event in rest:
+        yield _event(event)
+
+
+def _event(event: AnswerEvent) -> bytes:
+    match event:
+        case Citations(citations):
+            data = json.dumps([citation.model_dump() for citation in citations])
+            return format_sse_event(event="citations", data_str=data)
+        case Said(sentence):
+            return format_sse_event(event="sentence", data_str=sentence.model_dump_json())
+        case Final(answer):
+            return format_sse_event(event="answer", data_str=answer.model_dump_json())
+
+
+def _add_search(app: FastAPI, assistant: Assistant) -> None:
     @app.get("/search", responses=ERRORS)
     def search(
         caller: Reader,
@@ -152,14 +199,6 @@ def _add_answers(app: FastAPI, assistant: Assistant) -> None:
     def suggestions(caller: Reader) -> Suggestions:
         """Questions to begin with."""
         return assistant.suggestions(caller)
-
-
-def _events(answer: Answer) -> Iterator[bytes]:
-    citations = [citation.model_dump() for citation in answer.citations]
-    yield format_sse_event(event="citations", data_str=json.dumps(citations))
-    for sentence in answer.sentences:
-        yield format_sse_event(event="sentence", data_str=sentence.model_dump_json())
-    yield format_sse_event(event="answer", data_str=answer.model_dump_json())
 
 
 def _add_documents(
@@ -186,7 +225,7 @@ def _add_documents(
         return CallerInfo(
             name=caller.name,
             kind=caller.kind,
-            administrator=caller.administrator,
+            administrator=caller.administrator or authenticator.unclaimed,
             labels=sorted(caller.labels),
         )
 

@@ -33,6 +33,7 @@ from index.catalog import DocumentRow
 from index.errors import InvalidInput, NotFound
 from index.reader import IndexReader
 from index.retriever import Candidate, retrieve
+from index.schema import Document
 from index.span_reader import Reading
 from index.store import OpenState, Segment
 
@@ -63,6 +64,19 @@ class _Reading:
         return [each for each in self.state.documents if self.caller.may_read(each.access)]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A question as it was understood, what was retrieved for it, best first, the extractive answer and
+    the quotes that it is, or was to be, made of. `conflict`: two of them disagree.
+    """
+
+    answer: Answer
+    question: Question
+    candidates: tuple[Candidate, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    conflict: Conflict | None = None
+
+
 class Assistant:
     """Answers from one index with one set of models. Safe to share between threads."""
 
@@ -76,6 +90,7 @@ class Assistant:
         self.embedder = models.embedder
         self.reranker = models.reranker
         self.span_reader = models.span_reader
+        self.models = models
         self.freshness = freshness
         self._tokens = PassageTokens(models.embedder)
 
@@ -94,7 +109,11 @@ class Assistant:
     # --- asking -------------------------------------------------------------------------------
 
     def ask(self, request: AskRequest, caller: Caller) -> Answer:
-        """Answer a question from what the caller may read."""
+        """Answer a question from what the caller may read, in the sources' own words."""
+        return self.prepare(request, caller).answer
+
+    def prepare(self, request: AskRequest, caller: Caller) -> Prepared:
+        """Retrieve for a question from what the caller may read, and answer it extractively."""
         began = time.perf_counter()
         reading = self._reading(caller, request.filters)
         question = self._understand(request.question, request.conversation, reading)
@@ -109,9 +128,10 @@ class Assistant:
             reading.only,
         )
         if not ranking.candidates:
-            return compose.nothing(
+            silence = compose.nothing(
                 question, reading.view_id, self._shelves_shown(reading), request.explain
             )
+            return Prepared(silence, question)
         extracting = time.perf_counter()
         read = self.span_reader.read(
             question.searched,
@@ -136,7 +156,7 @@ class Assistant:
             "total": 1000 * (done - began),
         }
         log.info("%s in %.0f ms", "answered" if confidence.enough else "abstained", times["total"])
-        return compose.answer(
+        answer = compose.answer(
             question=question,
             ranking=replace(ranking, times_ms=times),
             confidence=confidence,
@@ -148,17 +168,20 @@ class Assistant:
             explain=request.explain,
             notices=self._notices(quotes, conflict),
         )
+        return Prepared(answer, question, ranking.candidates, tuple(quotes), conflict)
 
     def _notices(self, quotes: Sequence[Quote], conflict: Conflict | None) -> list[str]:
         """What must be said beside an answer: that its sources disagree, or are old."""
-        statuses = self.reader.catalog.source_statuses() if self.freshness.stale_after else {}
-        synced = {name: status.get("synced_at") for name, status in statuses.items()}
-        old = self.freshness.notice(
-            [(n, quote.passage.document) for n, quote in enumerate(quotes, 1)], synced
-        )
+        old = self.age_notice([quote.passage.document for quote in quotes])
         return [
             each for each in (compose.disagreement(conflict) if conflict else None, old) if each
         ]
+
+    def age_notice(self, documents: Sequence[Document]) -> str | None:
+        """A word of warning where documents, cited from [1] on, are older than they should be."""
+        statuses = self.reader.catalog.source_statuses() if self.freshness.stale_after else {}
+        synced = {name: status.get("synced_at") for name, status in statuses.items()}
+        return self.freshness.notice(list(enumerate(documents, 1)), synced)
 
     def _understand(self, asked: str, conversation: Sequence[Turn], reading: _Reading) -> Question:
         """Mend typos, and take the subject from the conversation where the question has none."""

@@ -1,4 +1,4 @@
-"""The command line: `casebook ingest | ask | search | serve | export | eval`."""
+"""The command line: `casebook ingest | ask | search | serve | mcp | sources | keys | usage | export | eval`."""
 
 import json
 import logging
@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assistant.access.commands import keys_group
 from assistant.access.keys import KeyStore
+from assistant.gateway.commands import usage_command
 from index.errors import CasebookError, InvalidInput
+
+if TYPE_CHECKING:
+    from assistant.gateway.ledger import Ledger
 
 # Heavy parts (models, FAISS, the server) are imported by the commands that use them, so that
 # `casebook --help` answers at once.
@@ -109,7 +113,7 @@ def ask(question: str, explain: bool, index: Path | None, as_json: bool) -> None
     from pydantic import ValidationError
 
     from assistant.access.caller import LOCAL
-    from assistant.assistant import open_assistant
+    from assistant.answering import answered
     from assistant.schema import AskRequest
     from assistant.settings import load_settings
     from assistant.terminal import show_answer
@@ -118,7 +122,7 @@ def ask(question: str, explain: bool, index: Path | None, as_json: bool) -> None
         request = AskRequest(question=_question(question), explain=explain)
     except ValidationError as error:
         raise InvalidInput(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    answer = open_assistant(load_settings(index=index)).ask(request, LOCAL)
+    answer = answered(request, LOCAL, load_settings(index=index))
     if as_json:
         click.echo(answer.model_dump_json(indent=2))
     else:
@@ -166,6 +170,20 @@ def serve(host: str | None, port: int | None, watch: bool, index: Path | None) -
     from assistant.settings import load_settings
 
     run(load_settings(host=host, port=port, index=index), watching=watch)
+
+
+@main.command()
+@_index_option
+def mcp(index: Path | None) -> None:
+    """Serve the Model Context Protocol over standard input and output, for one local client."""
+    from assistant.answering import Answering
+    from assistant.assistant import open_assistant
+    from assistant.gateway.gateway import Gateway
+    from assistant.mcp.server import run_stdio
+    from assistant.settings import load_settings
+
+    settings = load_settings(index=index)
+    run_stdio(Answering(open_assistant(settings), Gateway(settings.gateway)))
 
 
 @main.command()
@@ -276,7 +294,16 @@ def _keys() -> KeyStore:
     return KeyStore(load_settings().keys)
 
 
+def _ledger() -> "Ledger":
+    from assistant.gateway.ledger import Ledger
+    from assistant.settings import load_settings
+
+    settings = load_settings().gateway
+    return Ledger(settings.ledger, settings.budgets)
+
+
 main.add_command(keys_group(_keys))
+main.add_command(usage_command(_ledger))
 
 
 if __name__ == "__main__":

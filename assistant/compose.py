@@ -57,7 +57,7 @@ def answer(
     quotes = considered if confidence.enough else ()
     reason = None if quotes else _reason(confidence)
     made_of = [
-        _citation(n, quote.passage, quote.start, quote.end, quote.score, stale)
+        cite(n, quote.passage, quote.start, quote.end, quote.score, stale)
         for n, quote in enumerate(considered, 1)
     ]
     if quotes:
@@ -76,16 +76,20 @@ def answer(
     return Answer(
         status="answered" if quotes else "abstained",
         mode="extractive",
-        answer=" ".join(
-            f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}"
-            for sentence in sentences
-        ),
+        answer=running_text(sentences),
         sentences=sentences,
         citations=citations,
         confidence=round(confidence.value, 4),
         index_state=state_id,
         notice=reason or " ".join(notices) or None,
         trace=trace,
+    )
+
+
+def running_text(sentences: Sequence[AnswerSentence]) -> str:
+    """The sentences of an answer one after another, each with its citations."""
+    return " ".join(
+        f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}" for sentence in sentences
     )
 
 
@@ -107,16 +111,19 @@ def nothing(question: Question, state_id: str, shelves: list[list[str]], explain
     )
 
 
-def disagreement(conflict: Conflict) -> str:
-    """What an answer says of two documents that disagree; they are its first two citations."""
+def disagreement(conflict: Conflict, numbers: tuple[int, int] = (1, 2)) -> str:
+    """What an answer says of two documents that disagree; `numbers` are those of the citations of the
+    newer and the older.
+    """
+    a, b = numbers
     newer, older = (
         quote.passage.document.modified_at for quote in (conflict.newer, conflict.older)
     )
     if not conflict.dated:
-        return "[1] and [2] disagree, and it is not known which is newer."
+        return f"[{a}] and [{b}] disagree, and it is not known which is newer."
     if newer == older:
-        return "[1] and [2] disagree, and are of the same date."
-    return f"[1] and [2] disagree: [1] is newer ({str(newer)[:10]}, the other {str(older)[:10]})."
+        return f"[{a}] and [{b}] disagree, and are of the same date."
+    return f"[{a}] and [{b}] disagree: [{a}] is newer ({str(newer)[:10]}, the other {str(older)[:10]})."
 
 
 _KIND_WORDS = {"address": "an address or link", "money": "an amount of money"}
@@ -135,7 +142,7 @@ def _reason(confidence: Confidence) -> str:
     return "The nearest passages are about something near, and do not answer this."
 
 
-def _citation(
+def cite(
     n: int,
     passage: Passage,
     start: int,
@@ -169,7 +176,7 @@ def _citation(
 
 def _candidate_citation(n: int, candidate: Candidate, stale: IsStale) -> Citation:
     passage = candidate.passage
-    return _citation(
+    return cite(
         n,
         passage,
         passage.chunk.body_start,

@@ -88,11 +88,32 @@ class Citation(_Model):
     candidate: bool = Field(False, description="nearest passage of an abstention, not an answer")
 
 
+Mode = Literal["extractive", "generated"]
+
+
 class AnswerSentence(_Model):
-    """A sentence of the answer and the numbers of the citations that support it."""
+    """A sentence of the answer and the numbers of the citations that support it; `mode` tells whether
+    it is the sources' own or a model's.
+    """
 
     text: str
     citations: list[int]
+    mode: Mode = "extractive"
+
+
+class AnswerUsage(_Model):
+    """What a model was given and gave, in tokens, and its cost in US dollars where the price is known.
+
+    `estimated`: counted here, as the model's provider told nothing.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost: str | None
+    estimated: bool
+    attempts: int
+    from_cache: bool
 
 
 class TraceQuery(_Model):
@@ -124,6 +145,42 @@ class TraceConfidence(_Model):
     parts: dict[str, float]
 
 
+class TraceSentence(_Model):
+    """A sentence that a model wrote, and what became of it; `citations` are passages as the model
+    numbered them.
+    """
+
+    text: str
+    kept: bool
+    reason: str | None
+    probability: float
+    citations: list[int]
+
+
+class TracePassage(_Model):
+    """A passage that the model was given, numbered from 1 in their order."""
+
+    document_id: str
+    start: int
+    end: int
+
+
+class TraceGeneration(_Model):
+    """What a model was asked and what became of its answer. `outcome` is a word for how it ended,
+    `attempts` how each model that was tried failed.
+    """
+
+    prompt_version: str
+    prompt_sha256: str
+    prompt_tokens: int
+    passages: list[TracePassage]
+    model: str | None
+    outcome: str
+    attempts: list[str]
+    sentences: list[TraceSentence]
+    times_ms: dict[str, float]
+
+
 class Trace(_Model):
     """How an answer came about."""
 
@@ -137,20 +194,21 @@ class Trace(_Model):
     reason: str | None
     models: dict[str, str]
     times_ms: dict[str, float]
+    generation: TraceGeneration | None = None
 
 
 class Answer(_Model):
     """The answer, or an honest word that the sources don't hold one."""
 
     status: Literal["answered", "partial", "abstained"]
-    mode: Literal["extractive", "generated"]
+    mode: Mode
     answer: str
     sentences: list[AnswerSentence]
     citations: list[Citation]
     confidence: float
     index_state: str
     model: str | None = None
-    usage: dict[str, Any] | None = None
+    usage: AnswerUsage | None = None
     notice: str | None = None
     trace: Trace | None = None
 

@@ -10,8 +10,10 @@ import uvicorn
 from assistant.access.authenticate import Authenticator, check_bind
 from assistant.access.caller import anonymous
 from assistant.access.keys import KeyStore
+from assistant.answering import Answering
 from assistant.api import create_app
 from assistant.assistant import Assistant, open_assistant
+from assistant.gateway.gateway import Gateway
 from assistant.ingestion import ingest
 from assistant.jobs import Jobs
 from assistant.settings import Settings
@@ -52,7 +54,8 @@ def run(settings: Settings, *, watching: bool = False) -> None:
         known_sources(settings),
         watch.next_run if watch else lambda name: None,
     )
-    app = create_app(assistant, jobs, sources, authenticator)
+    answering = Answering(assistant, Gateway(settings.gateway))
+    app = create_app(answering, jobs, sources, authenticator, settings.hosts)
     assistant.warm_up()
     jobs.resume()
     if watch:
@@ -76,6 +79,7 @@ def open_authenticator(settings: Settings) -> Authenticator:
             settings.oidc.issuer,
             settings.oidc.audience,
             groups_claim=settings.oidc.groups_claim,
+            team_claim=settings.oidc.team_claim,
             labels_by_group={group: frozenset(labels) for group, labels in by_group.items()}
             if by_group is not None
             else None,

@@ -12,6 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from assistant.gateway.settings import GatewaySettings
 from index.errors import InvalidInput
 from ingest.sources.settings import Entry
 
@@ -27,6 +28,7 @@ class Oidc(BaseModel):
     issuer: str
     audience: str
     groups_claim: str = "groups"
+    team_claim: str | None = Field(None, description="the claim that names a person's team")
     labels_by_group: dict[str, list[str]] | None = Field(
         None, description="labels of each group; without it a group is a label itself"
     )
@@ -47,6 +49,9 @@ class Settings(BaseSettings):
     copies: Path = Field(Path(".casebook/sources"), description="what is kept of remote sources")
     keys: Path = Field(Path(".casebook/keys.sqlite"), description="the API keys, as hashes")
     oidc: Oidc | None = Field(None, description="the issuer whose tokens are accepted")
+    gateway: GatewaySettings = Field(
+        GatewaySettings(), description="language models: docs/gateway.md"
+    )
     index: Path = Field(Path(".casebook/index"), description="the folder of the index")
     embedder: str = Field("all-MiniLM-L6-v2", description="embedding model: packaged, path or name")
     reranker: str = Field("ms-marco-MiniLM-L-12-v2", description="cross-encoder, likewise")
@@ -57,6 +62,9 @@ class Settings(BaseSettings):
         ["public"], description="labels that a caller without a name may read"
     )
     host: str = Field("127.0.0.1", description="address that `casebook serve` listens on")
+    hosts: list[str] = Field(
+        [], description="other names that MCP clients in browsers may reach the service by"
+    )
     port: int = Field(8000, ge=0, le=65535, description="port, 0 for any that is free")
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assistant.access.caller import Caller, Refused, Unauthorized
@@ -69,9 +70,7 @@ class Authenticator:
         except Refused as refused:
             log.warning("sign-in refused: %s", refused)
             raise Unauthorized() from None
-        return Caller(
-            caller.name, caller.labels | self.anonymous.labels, caller.administrator, caller.kind
-        )
+        return replace(caller, labels=caller.labels | self.anonymous.labels)
 
     def _signed_in(self, header: str) -> Caller:
         shaped = BEARER.fullmatch(header)
@@ -82,7 +81,7 @@ class Authenticator:
             if self.keys is None:
                 raise Refused("there are no keys here")
             key = self.keys.find(token)
-            return Caller(key.name, key.labels, key.administrator, "key")
+            return Caller(key.name, key.labels, key.administrator, "key", key.team)
         if self.oidc is None:
             raise Refused("it is no API key, and no OIDC issuer is configured")
         return self.oidc.caller(token)

@@ -59,12 +59,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `name` is that of a key, or the subject of a token."""
+    """Who asks. `name` is that of a key, or the subject of a token; `team` is empty for those of none,
+    and says whose budget a call counts against, never what may be read.
+    """
 
     name: str
     labels: Labels
     administrator: bool
     kind: Literal["anonymous", "key", "oidc", "local"]
+    team: str = ""
 
     def may_read(self, labels: Labels) -> bool:
         """Whether a document with these labels may be read.

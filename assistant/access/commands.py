@@ -30,15 +30,21 @@ def keys_group(store: Callable[[], KeyStore]) -> click.Group:
         "--access", "labels", multiple=True, metavar="LABEL", help="May read this: give several."
     )
     @click.option("--admin", is_flag=True, help="May read and do everything.")
+    @click.option("--team", default="", help="Whose budget its questions count against [none].")
     @click.option("--expires", metavar="TIME", help="Ends after 12h, 90d or 8w [never].")
     @json_option
     def create(
-        name: str, labels: tuple[str, ...], admin: bool, expires: str | None, as_json: bool
+        name: str,
+        labels: tuple[str, ...],
+        admin: bool,
+        team: str,
+        expires: str | None,
+        as_json: bool,
     ) -> None:
         """Make a key called NAME and show it, this once."""
         opened = store()
         ends = None if expires is None else opened.now() + _duration(expires)
-        made = opened.create(name, labels, admin, ends)
+        made = opened.create(name, labels, admin, ends, team)
         if as_json:
             click.echo(json.dumps({"key": made.secret, **_view(made.record, opened)}))
             return
@@ -102,12 +108,13 @@ def _iso(time: Any) -> str | None:
 
 
 def _show_table(keys: tuple[Key, ...], store: KeyStore) -> None:
-    rows = [("id", "name", "state", "reads", "expires", "last used")]
+    rows = [("id", "name", "team", "state", "reads", "expires", "last used")]
     for key in keys:
         reads = "everything" if key.administrator else _labels(key)
         expires = f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "never"
         used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
-        rows.append((key.id, key.name, key.state(store.now()), reads, expires, used))
+        team = key.team or "none"
+        rows.append((key.id, key.name, team, key.state(store.now()), reads, expires, used))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -34,12 +34,15 @@ SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 MAX_NAME = 100
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had no teams. It is read as it is, and becomes format 2 when the next key is made: a file
+that can only be read still opens, and so does a version of Casebook that is being replaced."""
+
 TABLES = f"""
 CREATE TABLE keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, labels TEXT NOT NULL, administrator INTEGER NOT NULL,
     sha256 BLOB NOT NULL, created_at TEXT NOT NULL, expires_at TEXT, revoked_at TEXT,
-    last_used_at TEXT);
+    last_used_at TEXT, team TEXT NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX live_names ON keys (name) WHERE revoked_at IS NULL;
 PRAGMA user_version = {FORMAT};
 """
@@ -47,7 +50,7 @@ PRAGMA user_version = {FORMAT};
 
 @dataclass(frozen=True)
 class Key:
-    """What is kept of a key; times in UTC, to the second."""
+    """What is kept of a key; times in UTC, to the second. `team` is empty for none."""
 
     id: str
     name: str
@@ -57,6 +60,7 @@ class Key:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    team: str = ""
 
     def state(self, now: datetime) -> Literal["active", "expired", "revoked"]:
         """Whether the key opens anything now, and if not, why."""
@@ -94,18 +98,20 @@ class KeyStore:
         labels: Iterable[str],
         administrator: bool = False,
         expires_at: datetime | None = None,
+        team: str = "",
     ) -> NewKey:
-        """Make a key; raises `InvalidInput` for a name that is taken or labels that can't be."""
+        """Make a key; raises `InvalidInput` for a name that is taken, or a label or team that can't be."""
         now = self.now().replace(microsecond=0)
         key_id, secret = new_secret()
         ends = expires_at and expires_at.astimezone(UTC).replace(microsecond=0)
-        key = Key(key_id, name, frozenset(labels), administrator, now, ends)
+        key = Key(key_id, name, frozenset(labels), administrator, now, ends, team=team)
         _check(key)
         self._make_file()
         with self._open() as db:
+            _migrate(db)
             try:
                 db.execute(
-                    "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                    "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
                     (
                         key.id,
                         key.name,
@@ -114,6 +120,7 @@ class KeyStore:
                         hashlib.sha256(secret.encode()).digest(),
                         _text(now),
                         ends and _text(ends),
+                        key.team,
                     ),
                 )
             except sqlite3.IntegrityError:
@@ -198,7 +205,7 @@ class KeyStore:
         try:
             with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as db:
                 db.row_factory = sqlite3.Row
-                if (found := db.execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
+                if (found := _format(db)) not in (1, FORMAT):
                     raise SignInUnavailable(
                         f"the keys {self.path} have format {found}, this version reads {FORMAT}: "
                         "use the version of Casebook that made them, or move the file away"
@@ -221,14 +228,38 @@ def _check(key: Key) -> None:
             f"{key.name!r} can't name a key: give 1 to {MAX_NAME} characters without line breaks"
         )
     for label in sorted(key.labels):
-        if not label or label != label.strip() or "," in label or not label.isprintable():
+        if not _one_name(label):
             raise InvalidInput(f"{label!r} is no access label: name one label at a time")
+    if key.team and (not _one_name(key.team) or len(key.team) > MAX_NAME):
+        raise InvalidInput(
+            f"{key.team!r} can't name a team: give 1 to {MAX_NAME} characters without commas"
+        )
     if not key.labels and not key.administrator:
         raise InvalidInput(
             f"key {key.name!r} would open nothing: give it labels with --access, or --admin"
         )
     if key.expires_at and key.expires_at <= key.created_at:
         raise InvalidInput(f"key {key.name!r} would have expired at {_text(key.expires_at)}")
+
+
+def _one_name(text: str) -> bool:
+    return bool(text) and text == text.strip() and "," not in text and text.isprintable()
+
+
+def _format(db: sqlite3.Connection) -> int:
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Make a file of format 1 one of format 2, with all that is in it, unless another process just did."""
+    if _format(db) == FORMAT:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    if _format(db) == 1:
+        db.execute("ALTER TABLE keys ADD COLUMN team TEXT NOT NULL DEFAULT ''")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+    db.execute("COMMIT")
 
 
 def _note_use(db: sqlite3.Connection, key: Key, now: datetime) -> None:
@@ -263,4 +294,5 @@ def _key(row: sqlite3.Row) -> Key:
         expires_at=_time(row["expires_at"]),
         revoked_at=_time(row["revoked_at"]),
         last_used_at=_time(row["last_used_at"]),
+        team=row["team"] if "team" in row.keys() else "",  # noqa: SIM118 - a Row is no mapping
     )

@@ -51,6 +51,7 @@ class OidcVerifier:
 
     Groups become labels by `labels_by_group`; without it each group is a label itself, and with it
     a group that it does not name is none. Members of `administrators` read and do everything.
+    `team_claim` is the claim that names a person's team; a token without it is of no team.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class OidcVerifier:
         audience: str,
         *,
         groups_claim: str = "groups",
+        team_claim: str | None = None,
         labels_by_group: Mapping[str, Labels] | None = None,
         administrators: frozenset[str] = frozenset(),
         client: httpx.Client | None = None,
@@ -73,6 +75,7 @@ class OidcVerifier:
         self.issuer = issuer
         self.audience = audience
         self.groups_claim = groups_claim
+        self.team_claim = team_claim
         self.labels_by_group = labels_by_group
         self.administrators = administrators
         self._client = client or httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False)
@@ -94,6 +97,7 @@ class OidcVerifier:
             labels=self._labels(groups),
             administrator=not groups.isdisjoint(self.administrators),
             kind="oidc",
+            team=self._team(claims),
         )
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -123,6 +127,13 @@ class OidcVerifier:
         if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
             raise Refused(f"token: its claim {self.groups_claim!r} is no list of names")
         return frozenset(group for group in groups if group)
+
+    def _team(self, claims: Mapping[str, Any]) -> str:
+        """The team that a token names; one that can't be read would let its holder pass a team's budget."""
+        team = None if self.team_claim is None else claims.get(self.team_claim)
+        if team is not None and not isinstance(team, str):
+            raise Refused(f"token: its claim {self.team_claim!r} is no name")
+        return team or ""
 
     def _labels(self, groups: frozenset[str]) -> Labels:
         if self.labels_by_group is None:

@@ -20,7 +20,8 @@ from index.errors import CasebookError
 
 OPEN: Mapping[str, str] = {
     "/": "the page: it holds nothing, and asks for what it shows",
-    "/static": "the page's own files",
+    "/dashboard": "the page of usage, likewise",
+    "/static": "the pages' own files",
     "/openapi.json": "says which routes there are, not what is behind them",
 }
 """Routes that are read without a word about the caller, and why they may be: they show the same to

@@ -31,8 +31,11 @@ def compare(
     embedders: Sequence[str],
     rerankers: Sequence[str],
     report: Report,
+    generate: bool = False,
 ) -> Comparison:
-    """Evaluate the cross product; none given means that of the settings."""
+    """Evaluate the cross product; none given means that of the settings. `generate` asks for answers in
+    the words of the configured models.
+    """
     evaluations = []
     names = product(embedders or [settings.embedder], rerankers or [settings.reranker])
     for embedder, reranker in dict.fromkeys(names):
@@ -44,6 +47,7 @@ def compare(
             settings.model_copy(update=models),
             rerank=reranker != NO_RERANKER,
             report=report,
+            generate=generate,
         )
         evaluations.append(evaluate(run))
     key = quality_measure(evaluations)

@@ -1,11 +1,12 @@
 """Figures: the outcomes of a run as measures with intervals, curves and latencies."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from assistant.evaluation.generated import Judged
 from assistant.evaluation.metrics import (
     Bin,
     Figure,
@@ -67,7 +68,12 @@ def evaluate(run: Run) -> Evaluation:
     confidence, right = _confidence(judged), _column(judged, lambda o: o.right is True)
     return Evaluation(
         run=run,
-        figures={**_ranking(run.outcomes), **_answers(asked), **_abstention(asked)},
+        figures={
+            **_ranking(run.outcomes),
+            **_answers(asked),
+            **_abstention(asked),
+            **_generated(asked),
+        },
         latency=_latency(run.outcomes),
         reliability=reliability(confidence, right) if judged else (),
         risk_coverage=risk_coverage(confidence, 1 - right, len(asked)),
@@ -114,6 +120,53 @@ def _answers(outcomes: Sequence[Outcome]) -> dict[str, Figure]:
     return figures
 
 
+def _generated(outcomes: Sequence[Outcome]) -> dict[str, Figure]:
+    """What models wrote: how much of it is supported before and after its check, and by its citations."""
+    asked = [outcome for outcome in outcomes if outcome.judged]
+    if not asked:
+        return {}
+    given = [outcome for outcome in asked if _is_generated(outcome)]
+    figures = {
+        "generated": _mean(outcomes, _is_generated),
+        "fell_back": _mean(asked, lambda o: not _is_generated(o)),
+    }
+    right = [outcome for outcome in given if outcome.question.answerable]
+    if right:
+        figures["answer_span_hit_generated"] = _mean(right, _is_answered_rightly)
+    shares = {
+        "unsupported_written": [_not(judged.written) for judged in _judged(asked)],
+        "removed": [(judged.removed, len(judged.written)) for judged in _judged(asked)],
+        "unsupported_shown": [_not(judged.shown) for judged in _judged(given)],
+        "citation_precision": [_so(judged.citations) for judged in _judged(given)],
+        "citation_recall": [_so(judged.cited) for judged in _judged(given)],
+    }
+    return figures | {name: found for name, of in shares.items() if (found := _share(of))}
+
+
+def _is_generated(outcome: Outcome) -> bool:
+    return outcome.answer is not None and outcome.answer.mode == "generated"
+
+
+def _judged(outcomes: Iterable[Outcome]) -> Iterator[Judged]:
+    return (outcome.judged for outcome in outcomes if outcome.judged)
+
+
+def _so(judged: Sequence[bool]) -> tuple[int, int]:
+    return sum(judged), len(judged)
+
+
+def _not(judged: Sequence[bool]) -> tuple[int, int]:
+    return len(judged) - sum(judged), len(judged)
+
+
+def _share(counts: Sequence[tuple[int, int]]) -> Figure | None:
+    """The share of all sentences or citations, over the questions that have some."""
+    some = np.asarray([each for each in counts if each[1]], dtype=np.float64)
+    if not len(some):
+        return None
+    return figure(lambda part, whole: float(part.sum() / whole.sum()), some[:, 0], some[:, 1])
+
+
 def _is_answered(outcome: Outcome) -> bool:
     return outcome.answer is not None and outcome.answer.status != "abstained"
 
@@ -156,9 +209,13 @@ def _latency(outcomes: Sequence[Outcome]) -> dict[str, Latency]:
     """Milliseconds of a search, and of each stage of an answer."""
     stages = {SEARCH: [outcome.search_ms for outcome in outcomes]}
     for outcome in outcomes:
-        times = outcome.answer.trace.times_ms if outcome.answer and outcome.answer.trace else {}
-        for stage, ms in times.items():
-            stages.setdefault(f"ask: {stage.replace('_', ' ')}", []).append(ms)
+        trace = outcome.answer.trace if outcome.answer else None
+        if trace is None:
+            continue
+        model = trace.generation.times_ms if trace.generation else {}
+        for part, times in (("ask", trace.times_ms), ("model", model)):
+            for stage, ms in times.items():
+                stages.setdefault(f"{part}: {stage.replace('_', ' ')}", []).append(ms)
     return {
         stage: Latency(
             figure(partial(np.percentile, q=50), np.asarray(times)),

@@ -67,6 +67,8 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "expected": question.expected,
         "status": answer.status if answer else None,
         "answer": answer.answer if answer else None,
+        "mode": answer.mode if answer else None,
+        "model": answer.model if answer else None,
         "notice": answer.notice if answer else None,
         "confidence": answer.confidence if answer else None,
         "right": outcome.right,

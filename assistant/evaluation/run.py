@@ -1,13 +1,14 @@
 """Runs: every question searched for and asked, and what came of each."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
 from assistant.access.caller import LOCAL
 from assistant.assistant import Assistant, open_assistant
 from assistant.evaluation.dataset import DataSet
+from assistant.evaluation.generated import Ask, Judged, in_a_models_words, in_place, judge
 from assistant.evaluation.gold import GoldQuestion, is_right
 from assistant.evaluation.lists import resolve
 from assistant.evaluation.source import Source, index_folder
@@ -25,7 +26,8 @@ KEPT_HITS = 10
 @dataclass(frozen=True)
 class Outcome:
     """What came of one question. `pages` are the documents found, best first; `passage_rank` is
-    that of the first gold passage; `answer` is None where only the search is measured.
+    that of the first gold passage; `answer` is None where only the search is measured; `judged` is what
+    a model wrote, where one was asked.
     """
 
     question: GoldQuestion
@@ -35,6 +37,7 @@ class Outcome:
     search_ms: float
     answer: Answer | None
     right: bool | None
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,17 @@ class Run:
     outcomes: tuple[Outcome, ...]
 
 
-def measure(source: Source, settings: Settings, *, rerank: bool, report: Report) -> Run:
-    """Ask every question; raises `InvalidInput`, `IndexUnavailable` and `ModelUnavailable`."""
+def measure(
+    source: Source, settings: Settings, *, rerank: bool, report: Report, generate: bool = False
+) -> Run:
+    """Ask every question, for answers in a model's words where `generate` says so; raises `InvalidInput`,
+    `IndexUnavailable` and `ModelUnavailable`.
+    """
     content = source.content
-    with _opened(source, settings, report) as (assistant, questions):
+    with (
+        _opened(source, settings, report) as (assistant, questions),
+        _asking(assistant, settings, generate) as ask,
+    ):
         return Run(
             name=content.name,
             split=content.split if isinstance(content, DataSet) else None,
@@ -63,7 +73,9 @@ def measure(source: Source, settings: Settings, *, rerank: bool, report: Report)
             index_state=assistant.ready(),
             documents=assistant.documents(LOCAL).total,
             left_out=content.left_out if isinstance(content, DataSet) else 0,
-            outcomes=ask_all(assistant, spread(questions, source.limit), rerank, report),
+            outcomes=ask_all(
+                assistant, spread(questions, source.limit), ask if rerank else None, report
+            ),
         )
 
 
@@ -91,6 +103,14 @@ def _opened(
         assistant.close()
 
 
+def _asking(
+    assistant: Assistant, settings: Settings, generate: bool
+) -> AbstractContextManager[Ask]:
+    if generate:
+        return in_a_models_words(assistant, settings.gateway)
+    return nullcontext(lambda request: assistant.ask(request, LOCAL))
+
+
 def _check_embedder(assistant: Assistant) -> None:
     built_with = assistant.reader.current().state.model
     if built_with != assistant.embedder.name:
@@ -108,25 +128,34 @@ def spread(questions: Sequence[GoldQuestion], limit: int | None) -> Sequence[Gol
 
 
 def ask_all(
-    assistant: Assistant, questions: Sequence[GoldQuestion], rerank: bool, report: Report
+    assistant: Assistant, questions: Sequence[GoldQuestion], ask: Ask | None, report: Report
 ) -> tuple[Outcome, ...]:
-    """The outcome of each question, after one that warms up and is not timed."""
-    _outcome(assistant, questions[0], rerank)
+    """The outcome of each question, after one that warms up and is not timed; without `ask` only the
+    search is measured.
+    """
+    assistant.search(questions[0].text, DEPTH, LOCAL, rerank=ask is not None)
+    if ask is not None:
+        # A model costs time and money: it is not asked twice.
+        assistant.ask(AskRequest(question=questions[0].text), LOCAL)
     outcomes = []
     for done, question in enumerate(questions):
         report(Progress("asking", done, len(questions)))
-        outcomes.append(_outcome(assistant, question, rerank))
+        outcomes.append(_outcome(assistant, question, ask))
     report(Progress("asking", len(questions), len(questions)))
     return tuple(outcomes)
 
 
-def _outcome(assistant: Assistant, question: GoldQuestion, rerank: bool) -> Outcome:
+def _outcome(assistant: Assistant, question: GoldQuestion, ask: Ask | None) -> Outcome:
     began = perf_counter()
-    hits = assistant.search(question.text, DEPTH, LOCAL, rerank=rerank).hits
+    hits = assistant.search(question.text, DEPTH, LOCAL, rerank=ask is not None).hits
     search_ms = 1000 * (perf_counter() - began)
-    answer = (
-        assistant.ask(AskRequest(question=question.text, explain=True), LOCAL) if rerank else None
-    )
+    answer = ask(AskRequest(question=question.text, explain=True)) if ask else None
+
+    def passage(document_id: str, start: int, end: int) -> str:
+        document = assistant.document(document_id, LOCAL)
+        place = (str(document.metadata.get("project", "")), document.title)
+        return in_place(place, document.text[start:end])
+
     gold = (
         rank
         for rank, hit in enumerate(hits, 1)
@@ -140,4 +169,5 @@ def _outcome(assistant: Assistant, question: GoldQuestion, rerank: bool) -> Outc
         search_ms=search_ms,
         answer=answer,
         right=is_right(answer, question) if answer else None,
+        judged=judge(answer, passage) if answer else None,
     )

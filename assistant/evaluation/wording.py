@@ -52,6 +52,18 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
         Measure("answer_sentences", "sentences an answer", PLAIN, "mean length"),
         Measure("answer_words", "words an answer", PLAIN, "mean length"),
     ),
+    "Answers in a model's words": (
+        Measure("generated", "answered so", COUNTED, "share of all questions"),
+        Measure("fell_back", "model asked in vain", COUNTED, "too little of what it wrote held"),
+        Measure(
+            "answer_span_hit_generated", "answer-span hit", SHARE, "right, of those answerable"
+        ),
+        Measure("unsupported_written", "unsupported, as written", SHARE, "sentences, by words"),
+        Measure("removed", "removed by the check", SHARE, "of all sentences written"),
+        Measure("unsupported_shown", "unsupported, as shown", SHARE, "sentences, by words"),
+        Measure("citation_precision", "citation precision", SHARE, "citations of use, by words"),
+        Measure("citation_recall", "citation recall", SHARE, "sentences that their quotes hold"),
+    ),
     "Silence and confidence": (
         Measure("auroc", "AUROC", SHARE, "confidence tells answerable from unanswerable"),
         Measure("coverage", "answered", COUNTED, "share of all questions, at the threshold"),

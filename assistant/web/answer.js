@@ -1,27 +1,33 @@
 /** One turn of the conversation: a question, its answer as it streams in, and its sources. */
 
 import { el, freshness, icon, openAt, place, plural, present, revision, staleMark, whereabouts } from "./dom.js";
+import { retryIn } from "./retry.js";
 import { sourceButton } from "./source.js";
 import { whyPanel } from "./trace.js";
+import { authors, byline, createProse, spoken, waiting } from "./writing.js";
 
 let count = 0;
 
 /** The turn's `node`, and what can happen to it; `retry` asks the same question again. */
 export function createTurn(question, retry) {
   const id = `turn-${++count}`;
-  const prose = el("p", { class: "prose" });
-  const body = el("div", { class: "body" });
+  const prose = createProse();
+  const body = el("div", { class: "body" }, prose.node);
   const heading = el("h2", { id, class: question.length > 240 && "long" }, question);
   const used = el("p", { class: "used soft", hidden: "" });
   const node = el("article", { class: "turn", "aria-labelledby": id }, heading, used, body);
   const again = (label) => el("button", { class: "quiet", click: retry }, label);
   let citations = [];
-  let shown = [];
 
-  /** All that can follow comes below what is already being read, so nothing jumps. */
+  /** All that can follow comes below what is already being read, which stays: nothing jumps or loses the focus. */
+  function follow(...parts) {
+    while (prose.node.nextSibling) prose.node.nextSibling.remove();
+    body.append(...present(parts));
+  }
+
   function settle(...parts) {
     node.removeAttribute("aria-busy");
-    body.replaceChildren(...present([prose, parts]));
+    follow(...parts);
   }
 
   return {
@@ -31,31 +37,30 @@ export function createTurn(question, retry) {
 
     /** Begins to answer; `filters`: in words, what the answer may come from. */
     start(filters) {
-      [citations, shown] = [[], []];
+      citations = [];
       this.result = null;
       delete node.dataset.status;
       used.hidden = !filters;
       used.replaceChildren(icon("filter"), el("span", null, filters));
-      prose.replaceChildren();
-      settle(el("p", { class: "waiting soft" }, "Reading the sources…"));
+      prose.clear();
+      settle(waiting("Reading the sources"));
       node.setAttribute("aria-busy", "true");
     },
 
+    /** All citations so far; an empty list says that a model is asked. */
     cite(found) {
       citations = found;
+      if (!found.length) follow(waiting("Writing"));
     },
 
     say(sentence) {
-      if (!shown.length) body.replaceChildren(prose);
-      shown.push(sentence);
-      prose.append(...phrase(sentence, citations));
+      if (prose.empty()) follow(waiting("Writing"));
+      prose.say(sentence, citations);
     },
 
-    /** What has streamed stays as it is, focus included, unless the final answer differs. */
     finish(answer) {
       this.result = answer;
-      const same = JSON.stringify([shown, citations]) === JSON.stringify([answer.sentences, answer.citations]);
-      if (!same) prose.replaceChildren(...answer.sentences.flatMap((sentence) => phrase(sentence, answer.citations)));
+      prose.become(answer.sentences, answer.citations);
       node.dataset.status = answer.status;
       settle(answer.status === "abstained" ? silence(answer) : sources(question, answer), whyPanel(answer));
     },
@@ -65,7 +70,7 @@ export function createTurn(question, retry) {
     },
 
     /** `remedy`: a button to press in place of trying again. */
-    fail({ message, detail = "The answer can’t be shown." }, remedy = again("Try again")) {
+    fail({ message, detail = "The answer can’t be shown.", retryAfter }, remedy = retryAfter ? retryIn(retryAfter, retry) : again("Try again")) {
       settle(el("div", { class: "card failed" }, icon("warn"), el("div", null, el("strong", null, message), el("p", null, detail), remedy)));
     },
   };
@@ -74,21 +79,12 @@ export function createTurn(question, retry) {
 /** What a screen reader hears when an answer is complete. */
 export function spokenAnswer({ status, notice, sentences, citations }) {
   if (status === "abstained") return `The sources don’t say. ${notice ?? ""} ${plural(citations.length, "near passage")} listed.`;
-  return `${sentences.map(({ text }) => text).join(" ")} ${notice ?? ""} ${plural(citations.length, "source")} listed.`;
-}
-
-function phrase({ text, citations: numbers }, citations) {
-  const markers = numbers.map((n) => {
-    const citation = citations.find((one) => one.n === n);
-    return citation ? sourceButton(citation, { class: "cite", "aria-label": `[${n}] ${place(citation)}` }, `[${n}]`) : `[${n}]`;
-  });
-  const last = text.search(/\S{0,20}$/u); // a citation stays on the line of the word before it
-  return [" ", el("span", { class: "sentence" }, text.slice(0, last), el("span", { class: "tie" }, text.slice(last), "\u202f", markers))];
+  return `${spoken(sentences)} ${notice ?? ""} ${plural(citations.length, "source")} listed.`;
 }
 
 function sources(question, answer) {
   return [
-    answer.status === "partial" && el("p", { class: "verdict" }, icon("part"), " The sources say only part of this"),
+    answer.status === "partial" && answer.mode === "extractive" && el("p", { class: "verdict" }, icon("part"), " The sources say only part of this"),
     answer.notice && el("div", { class: "card notice" }, icon("warn"), el("p", null, answer.notice)),
     reading(answer),
     tools(question, answer),
@@ -110,9 +106,8 @@ function reading({ trace }) {
 }
 
 function tools(question, answer) {
-  const how = answer.mode === "extractive" ? "In the sources’ own words" : `Written by ${answer.model ?? "a model"} from the sources`;
   const button = el("button", { class: "quiet copy", "aria-live": "polite", click: copy }, "Copy answer");
-  return el("p", { class: "tools" }, el("span", { class: "soft" }, how), button);
+  return el("p", { class: "tools" }, byline(answer), button);
 
   async function copy() {
     // A page on plain http has no clipboard.
@@ -122,10 +117,10 @@ function tools(question, answer) {
   }
 }
 
-/** The answer as plain text, its citations listed below it. */
-function asText(question, { answer, citations }) {
-  const list = citations.map((citation) => `[${citation.n}] ${place(citation)}, ${citation.source}`);
-  return `${question}\n\n${answer}\n\n${list.join("\n")}\n`;
+/** The answer as plain text, with its author, its citations listed below it. */
+function asText(question, answer) {
+  const list = answer.citations.map((citation) => `[${citation.n}] ${place(citation)}, ${citation.source}`);
+  return `${question}\n\n${answer.answer}\n\n${authors(answer)}\n\n${list.join("\n")}\n`;
 }
 
 function cards(title, citations) {

@@ -4,6 +4,7 @@ import { createTurn, spokenAnswer } from "./answer.js";
 import { el, plural } from "./dom.js";
 import { filters, foldFilters, forgetOptions, fromAddress, inWords, leaveFilters, resetFilters, startFilters, toAddress, toRequest } from "./filters.js";
 import { closePane, reloadPane } from "./pane.js";
+import { whenAgain } from "./retry.js";
 import { holdsKey, session, state } from "./session.js";
 import { signInButton } from "./signin.js";
 import { ask, getJSON } from "./sse.js";
@@ -48,13 +49,19 @@ async function run(turn) {
   offerRepeat();
   try {
     for await (const { event, data } of ask(turn.question, before(turn), request, mine.signal)) {
-      if (event === "citations") turn.cite(data);
+      if (event === "citations") {
+        turn.cite(data);
+        if (!data.length) live.textContent = "Writing";
+      }
       if (event === "sentence") turn.say(data);
       if (event === "answer") finish(turn, data);
     }
   } catch (error) {
-    if (error.name === "AbortError") turn.stop();
-    else fail(turn, error);
+    if (error.name !== "AbortError") fail(turn, error);
+    else {
+      turn.stop();
+      if (running === mine) live.textContent = "Stopped";
+    }
   }
   if (running !== mine) return;
   running = null;
@@ -73,7 +80,7 @@ function fail(turn, error) {
     held.push(turn);
     turn.fail({ message: "Not answered yet", detail: "Your question is kept, and is asked again as soon as you have signed in." }, signInButton());
   } else turn.fail(error);
-  live.textContent = `${error.message}. ${error.detail ?? ""}`;
+  live.textContent = `${error.message}. ${error.detail ?? ""} ${error.retryAfter ? whenAgain(error.retryAfter) : ""}`;
 }
 
 /** The conversation that a turn continues, as the server takes it. */
@@ -218,6 +225,10 @@ session.addEventListener("left", () => {
   field.focus();
   live.textContent = "Signed out";
 });
+
+for (const event of ["entered", "left", "known"]) {
+  session.addEventListener(event, () => ($("usage").hidden = !state().who?.administrator));
+}
 
 /* The first visit */
 

@@ -64,7 +64,7 @@ dialog.addEventListener("close", () => {
   field.value = "";
   $("account-name").textContent = $("account-reads").textContent = "";
   calm();
-  if (document.activeElement === document.body) $("question").focus();
+  if (document.activeElement === document.body) ($("question") ?? button).focus();
 });
 
 button.addEventListener("click", openSignIn);
@@ -92,4 +92,7 @@ function show() {
 for (const event of ["entered", "left", "refused", "known"]) session.addEventListener(event, show);
 show();
 
-if (authorization().Authorization) getJSON("/me").then(know).catch(() => {}); // a refusal shows itself
+/* Asked for strangers too: at a service that nobody has claimed yet they may do what administrators may. */
+
+const { Authorization: asked } = authorization();
+getJSON("/me").then((caller) => authorization().Authorization === asked && know(caller)).catch(() => {}); // a refusal shows itself

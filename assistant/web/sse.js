@@ -4,11 +4,19 @@ import { authorization, lifetime, refuse } from "./session.js";
 
 /** What went wrong, in the server's words (RFC 9457) where it had any. */
 export class Problem extends Error {
-  constructor({ title, detail }, status) {
+  constructor({ title, detail }, status, retryAfter) {
     super(title || "Something went wrong");
     this.detail = typeof detail === "string" ? detail : "The server gave no reason.";
+    this.status = status;
     this.signIn = status === 401; // to sign in (again) is the remedy
+    this.retryAfter = status === 429 ? seconds(retryAfter) : null; // to wait so long is the remedy
   }
+}
+
+/** Retry-After, which is a number of seconds or a date, in seconds from now; null where it is neither. */
+function seconds(stated) {
+  const left = /^\d+$/.test(stated ?? "") ? Number(stated) : Math.ceil((Date.parse(stated) - Date.now()) / 1000);
+  return left > 0 ? left : null;
 }
 
 const unreachable = () => new Problem({ title: "Casebook can’t be reached", detail: "Is the server running, and are you online?" });
@@ -17,6 +25,10 @@ const REFUSED = { title: "Your key is not accepted any more", detail: "It was re
 
 export async function getJSON(path, signal) {
   return (await reach(path, { signal: lasting(signal) })).json();
+}
+
+export async function getBlob(path, signal) {
+  return (await reach(path, { signal: lasting(signal) })).blob();
 }
 
 /** What the server says of whom a key belongs to; raises a `Problem` with `signIn` if to nobody. */
@@ -62,7 +74,7 @@ async function send(path, options) {
   });
   if (response.ok) return response;
   const said = await response.json().catch(() => null);
-  throw new Problem(said?.title ? said : { title: `The server answered ${response.status}` }, response.status);
+  throw new Problem(said?.title ? said : { title: `The server answered ${response.status}` }, response.status, response.headers.get("Retry-After"));
 }
 
 /** Server-sent events from a byte stream, wherever its pieces happen to break. */

@@ -1,6 +1,7 @@
 /** "Why this answer": how an answer came about, as a panel that opens on demand. */
 
 import { el, place } from "./dom.js";
+import { generation, prompting, spending } from "./generation.js";
 import { sourceButton } from "./source.js";
 
 const NUMBER = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
@@ -17,6 +18,7 @@ export function whyPanel(answer) {
     el("summary", null, answer.status === "abstained" ? "Why no answer" : "Why this answer"),
     confidence(trace.confidence ?? { value: answer.confidence }),
     facts(answer, trace),
+    generation(answer),
     trace.candidates?.length && candidates(trace.candidates));
 }
 
@@ -30,7 +32,7 @@ function confidence({ value, threshold }) {
   return [el("p", null, "Confidence ", el("strong", null, value.toFixed(2)), ` of 1${needed}`), bar];
 }
 
-function facts(answer, { query = {}, shelves, reason, confidence: { parts } = {}, models, times_ms: times }) {
+function facts(answer, { query = {}, shelves, reason, confidence: { parts } = {}, models, times_ms: times, generation: written }) {
   const corrections = Object.entries(query.corrections ?? {});
   const rows = {
     Reason: reason && words(reason),
@@ -39,8 +41,10 @@ function facts(answer, { query = {}, shelves, reason, confidence: { parts } = {}
     Evidence: list(parts),
     "Searched in": shelves?.map((labels) => [labels].flat().join(" + ")).join(", "),
     Time: list(times, " ms"),
-    Models: list(models) || answer.model,
-    Tokens: list(answer.usage),
+    Models: list(models),
+    ...prompting(written),
+    "Model’s time": list(written?.times_ms, " ms"),
+    ...spending(answer.usage),
     "Index state": answer.index_state,
   };
   const known = Object.entries(rows).filter(([, value]) => value);

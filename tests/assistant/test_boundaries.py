@@ -14,9 +14,12 @@ from assistant.access.authenticate import Authenticator
 from assistant.access.caller import anonymous
 from assistant.access.keys import KeyStore
 from assistant.access.routes import declared_routes
+from assistant.answering import Answering
 from assistant.api import create_app
 from assistant.assistant import Assistant
 from assistant.freshness import Freshness
+from assistant.gateway.gateway import Gateway
+from assistant.gateway.settings import GatewaySettings
 from assistant.jobs import Jobs
 from assistant.models import Models
 from assistant.sources import Sources
@@ -56,7 +59,7 @@ def a_service(folder: Path, index: Path, models: Models, callers: dict[str, list
         raise NotImplementedError
 
     app = create_app(
-        assistant,
+        Answering(assistant, Gateway(GatewaySettings())),
         Jobs(ingest, folder / "jobs.json"),
         Sources(reader, {}),
         Authenticator(store, None, anonymous({"public"})),

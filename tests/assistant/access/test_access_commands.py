@@ -49,8 +49,17 @@ def test_json_holds_the_new_key_and_its_record(store: KeyStore) -> None:
         "expires_at": None,
         "revoked_at": None,
         "last_used_at": None,
+        "team": "",
         "state": "active",
     }
+
+
+def test_a_key_of_a_team_says_so_in_the_list(store: KeyStore) -> None:
+    made = run(store, "create", "ci", "--access", "sre", "--team", "Site reliability")
+    assert store.find(made.stdout.splitlines()[-1]).team == "Site reliability"
+    assert json.loads(run(store, "list", "--json").stdout)[0]["team"] == "Site reliability"
+    shown = run(store, "list").stdout
+    assert re.split("  +", shown.splitlines()[1])[1:4] == ["ci", "Site reliability", "active"]
 
 
 def test_the_list_names_keys_and_never_shows_them(store: KeyStore) -> None:
@@ -62,9 +71,9 @@ def test_the_list_names_keys_and_never_shows_them(store: KeyStore) -> None:
     run(store, "revoke", "ci")
     shown = run(store, "list").stdout
     assert [re.split("  +", line)[1:] for line in shown.splitlines()] == [
-        ["name", "state", "reads", "expires", "last used"],
-        ["ci", "revoked", "sre", "never", "2026-03-01 12:00"],
-        ["root", "active", "everything", "never", "never"],
+        ["name", "team", "state", "reads", "expires", "last used"],
+        ["ci", "none", "revoked", "sre", "never", "2026-03-01 12:00"],
+        ["root", "none", "active", "everything", "never", "never"],
     ]
     listed = run(store, "list", "--json").stdout
     assert [each["state"] for each in json.loads(listed)] == ["revoked", "active"]

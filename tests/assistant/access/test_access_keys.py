@@ -203,6 +203,13 @@ def test_a_key_that_could_not_work_is_refused(
     assert not store.path.exists()
 
 
+@pytest.mark.parametrize("team", [" ", " sre", "a,b", "a\nb", "\x1b[2J", "a" * 101])
+def test_a_team_is_one_name(store: KeyStore, team: str) -> None:
+    with pytest.raises(InvalidInput, match="can't name a team"):
+        store.create("ci", ["sre"], team=team)
+    assert not store.path.exists()
+
+
 # --- the file ---------------------------------------------------------------------------------
 
 
@@ -257,6 +264,59 @@ def test_threads_and_processes_make_keys_together(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["keys.sqlite"]
 
 
+FORMAT_1 = """
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, labels TEXT NOT NULL, administrator INTEGER NOT NULL,
+    sha256 BLOB NOT NULL, created_at TEXT NOT NULL, expires_at TEXT, revoked_at TEXT,
+    last_used_at TEXT);
+CREATE UNIQUE INDEX live_names ON keys (name) WHERE revoked_at IS NULL;
+PRAGMA user_version = 1;
+"""
+
+
+def _older(store: KeyStore) -> tuple[NewKey, NewKey]:
+    """A store as the version before teams left it: a key that holds and a revoked one."""
+    holds, revoked = store.create("ci", ["sre"]), store.create("old", [], administrator=True)
+    store.revoke("old")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        rows = db.execute("SELECT * FROM keys").fetchall()
+        db.executescript(f"DROP TABLE keys; {FORMAT_1}")
+        db.executemany(f"INSERT INTO keys VALUES (?{', ?' * 8})", [row[:9] for row in rows])
+    return holds, revoked
+
+
+def test_keys_of_the_format_before_teams_are_all_kept(store: KeyStore, clock: Clock) -> None:
+    holds, revoked = _older(store)
+    before = store.list()
+    assert before[0] == holds.record
+    assert store.find(holds.secret).team == ""
+    assert reason(store, revoked.secret).endswith("is revoked")
+    clock.pass_(seconds=1)
+    made = store.create("ada", ["sre"], team="sre")
+    assert store.list()[1:] == (before[1], made.record)
+    assert store.find(holds.secret).labels == {"sre"}
+    assert reason(store, revoked.secret).endswith("is revoked")
+    assert store.revoke("ci").revoked_at == clock.time
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_file_of_the_format_before_teams_opens_though_it_can_only_be_read(
+    store: KeyStore,
+) -> None:
+    holds, _ = _older(store)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert store.find(holds.secret).name == "ci"
+
+
+def test_many_at_once_change_the_format_once(store: KeyStore) -> None:
+    _older(store)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: store.create(f"k{n}", ["sre"], team="sre"), range(8)))
+    assert len(store.list()) == 10
+
+
 # --- secrets stay secret ----------------------------------------------------------------------
 
 
@@ -290,8 +350,10 @@ def test_a_key_signs_in_and_reads_what_anyone_reads_too(store: KeyStore) -> None
     made = store.create("ci", ["sre"])
     caller = signed_in(store, made.secret)
     assert caller == Caller("ci", frozenset({"sre", "public"}), False, "key")
-    root = store.create("root", [], administrator=True)
+    assert caller.team == ""
+    root = store.create("root", [], administrator=True, team="leads")
     assert signed_in(store, root.secret).administrator
+    assert signed_in(store, root.secret).team == "leads"
 
 
 def test_only_no_header_at_all_is_anonymous(store: KeyStore) -> None:

@@ -202,6 +202,23 @@ def test_only_mapped_groups_give_labels_and_only_named_ones_administer(issuer: I
     assert verifier.caller(issuer.token(roles="root")) == Caller("ada", frozenset(), True, "oidc")
 
 
+def test_a_token_names_its_holders_team(issuer: Issuer) -> None:
+    verifier = OidcVerifier(issuer.address, "casebook", team_claim="department")
+    caller = Authenticator(None, verifier, ANONYMOUS).caller(
+        f"Bearer {issuer.token(department='sre')}"
+    )
+    assert (caller.team, caller.labels) == ("sre", {"sre", "public"})
+    assert verifier.caller(issuer.token()).team == ""
+    for stated in (["sre"], 7, {"name": "sre"}, False):
+        assert reason(verifier, issuer.token(department=stated)) == (
+            "its claim 'department' is no name"
+        )
+
+
+def test_without_a_claim_for_it_nobody_has_a_team(issuer: Issuer, verifier: OidcVerifier) -> None:
+    assert verifier.caller(issuer.token(team="sre")).team == ""
+
+
 # --- tokens that do not -----------------------------------------------------------------------
 
 

@@ -1,0 +1,181 @@
+"""Answering: in a model's words where one is configured and the passages support each sentence, in the
+sources' own words otherwise.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractContextManager, aclosing, nullcontext
+
+import anyio
+import anyio.to_thread
+
+from assistant.access.caller import Caller
+from assistant.assistant import Assistant, Prepared, open_assistant
+from assistant.events import AnswerEvent, Citations, Final, Said
+from assistant.gateway.errors import GatewayError, NoRoute
+from assistant.gateway.gateway import Gateway
+from assistant.gateway.limits import CallerLimits
+from assistant.gateway.schema import Call, Completed, Payer
+from assistant.generation.claims import Claim, ClaimStream
+from assistant.generation.draft import Draft
+from assistant.generation.outcome import Writing, composed
+from assistant.generation.prompt import Packed, pack, restored
+from assistant.generation.verify import Verifier
+from assistant.schema import Answer, AskRequest, Turn
+from assistant.settings import Settings
+from index.schema import Labels
+
+log = logging.getLogger("casebook.answering")
+
+GIVEN = 8
+"""Candidates that a model is given at most: those that the reranker reads."""
+
+ANSWER_TOKENS = 400
+"""Tokens that a model may write: a short answer has a third of it."""
+
+COUNTED_ALIKE = 0.9
+"""Share of a model's room that is used: its own tokenizer may count more than tiktoken, and its server
+adds a frame around each message."""
+
+
+class Answering:
+    """Answers questions over one assistant and one gateway, for one event loop."""
+
+    def __init__(self, assistant: Assistant, gateway: Gateway) -> None:
+        self.assistant = assistant
+        self.gateway = gateway
+        self._limits = CallerLimits(gateway.settings.limits) if gateway.configured else None
+        self._verifier = Verifier(assistant.models) if gateway.configured else None
+
+    async def answer(self, request: AskRequest, caller: Caller) -> Answer:
+        """The answer, when it is whole; raises `TooManyRequests` and what retrieval raises."""
+        async with aclosing(self.stream(request, caller)) as events:
+            async for event in events:
+                if isinstance(event, Final):
+                    return event.answer
+        raise AssertionError("the last event is the answer")
+
+    async def stream(
+        self, request: AskRequest, caller: Caller
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """The answer as it comes about. What is raised is raised before the first event."""
+        payer = payer_of(caller)
+        with self._admitted(payer):
+            prepared = await anyio.to_thread.run_sync(self.assistant.prepare, request, caller)
+            if self._verifier is None or prepared.answer.status == "abstained":
+                for event in _told(prepared.answer):
+                    yield event
+                return
+            packed = self._packed(prepared, request)
+            draft = Draft(packed.passages, self.assistant.freshness.is_stale)
+            writing = Writing(prepared, packed, draft, time.perf_counter())
+            yield Citations(())
+            async with aclosing(self._written(writing, _call(writing, caller, payer))) as events:
+                async for event in events:
+                    yield event
+            writing.lap("total")
+            yield Final(composed(writing, self.assistant.age_notice))
+
+    def _admitted(self, payer: Payer) -> AbstractContextManager[None]:
+        return self._limits.admitted(payer) if self._limits else nullcontext()
+
+    def _packed(self, prepared: Prepared, request: AskRequest) -> Packed:
+        """A prompt that fits the model which its passages may be shown to."""
+        asked, turns = prepared.question.asked, request.conversation
+        if any(rule.labels for rule in self.gateway.settings.rules):
+            # An earlier answer may quote what only some models may see.
+            turns = [Turn(question=turn.question) for turn in turns]
+        given = prepared.candidates[:GIVEN]
+        packed = pack(asked, turns, given, self._room(frozenset()))
+        room = self._room(_labels(packed))
+        return pack(asked, turns, given, room) if packed.tokens > room > 0 else packed
+
+    def _room(self, labels: Labels) -> int:
+        return int(COUNTED_ALIKE * self.gateway.room(labels))
+
+    async def _written(self, writing: Writing, call: Call) -> AsyncGenerator[AnswerEvent, None]:
+        """Each sentence of the model that passes its check, as soon as it has."""
+        text = ClaimStream()
+        try:
+            if not writing.packed.passages:
+                raise NoRoute("No configured model may see these passages or has room for them.")
+            async with aclosing(self.gateway.stream(call)) as events:
+                async for event in events:
+                    if isinstance(event, Completed):
+                        writing.completed = event
+                        break
+                    writing.lap("first_token")
+                    writing.text += event.text
+                    for claim in text.feed(restored(event.text)):
+                        for told in await self._checked(writing, claim):
+                            yield told
+        except GatewayError as error:
+            # What was cut off in the middle of a sentence says nothing.
+            log.warning("no whole answer from a model: %s", error)
+            writing.problem = error
+            return
+        for claim in text.end():
+            for told in await self._checked(writing, claim):
+                yield told
+
+    async def _checked(self, writing: Writing, claim: Claim) -> list[AnswerEvent]:
+        assert self._verifier is not None
+        began = time.perf_counter()
+        passages = writing.packed.passages
+        verdict = await anyio.to_thread.run_sync(self._verifier.check, claim, passages)
+        writing.spent("checks", time.perf_counter() - began)
+        known = len(writing.draft.citations)
+        sentence = writing.draft.add(verdict)
+        if sentence is None:
+            return []
+        writing.lap("first_sentence")
+        citations = tuple(writing.draft.citations)
+        return [*([Citations(citations)] if len(citations) > known else []), Said(sentence)]
+
+
+def answered(request: AskRequest, caller: Caller, settings: Settings) -> Answer:
+    """One answer to one question: what the command line gives."""
+
+    async def run() -> Answer:
+        gateway = Gateway(settings.gateway)
+        try:
+            return await Answering(assistant, gateway).answer(request, caller)
+        finally:
+            await gateway.close()
+
+    assistant = open_assistant(settings)
+    try:
+        return anyio.run(run)
+    finally:
+        assistant.close()
+
+
+def payer_of(caller: Caller) -> Payer:
+    """Whose budget a caller's questions count against. People and keys may have the same name."""
+    name = caller.name if caller.kind == "key" else f"{caller.kind}:{caller.name}"
+    return Payer(name, caller.team)
+
+
+def _call(writing: Writing, caller: Caller, payer: Payer) -> Call:
+    return Call(
+        messages=writing.packed.messages,
+        tokens=writing.packed.tokens,
+        max_output_tokens=ANSWER_TOKENS,
+        payer=payer,
+        labels=_labels(writing.packed),
+        # An administrator reads everything, whatever labels they hold.
+        audience=frozenset({"administrator:"}) if caller.administrator else caller.labels,
+        index_state=writing.prepared.answer.index_state,
+    )
+
+
+def _labels(packed: Packed) -> Labels:
+    return frozenset().union(*(each.document.access for each in packed.passages))
+
+
+def _told(answer: Answer) -> Iterator[AnswerEvent]:
+    yield Citations(tuple(answer.citations))
+    for sentence in answer.sentences:
+        yield Said(sentence)
+    yield Final(answer)

@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, so that clients made for them work."""

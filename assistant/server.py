@@ -14,6 +14,7 @@ from assistant.answering import Answering
 from assistant.api import create_app
 from assistant.assistant import Assistant, open_assistant
 from assistant.gateway.gateway import Gateway
+from assistant.gateway.settings import GatewaySettings
 from assistant.ingestion import ingest
 from assistant.jobs import Jobs
 from assistant.settings import Settings
@@ -54,7 +55,7 @@ def run(settings: Settings, *, watching: bool = False) -> None:
         known_sources(settings),
         watch.next_run if watch else lambda name: None,
     )
-    answering = Answering(assistant, Gateway(settings.gateway))
+    answering = Answering(assistant, _gateway(settings.gateway))
     app = create_app(answering, jobs, sources, authenticator, settings.hosts)
     assistant.warm_up()
     jobs.resume()
@@ -66,6 +67,18 @@ def run(settings: Settings, *, watching: bool = False) -> None:
         app, log_level=logging.WARNING, timeout_graceful_shutdown=20, server_header=False
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _gateway(settings: GatewaySettings) -> Gateway:
+    gateway = Gateway(settings)
+    if gateway.unpriced and any(budget.dollars is not None for budget in settings.budgets):
+        print(
+            f"casebook: no price is known of {', '.join(gateway.unpriced)}, so budgets in dollars do "
+            "not bind it: give the model a `price`",
+            file=sys.stderr,
+            flush=True,
+        )
+    return gateway
 
 
 def open_authenticator(settings: Settings) -> Authenticator:

@@ -69,6 +69,11 @@ class Gateway:
         """Whether there is any model to ask."""
         return bool(self.settings.models)
 
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Models whose price is not known, so that no budget in dollars binds them."""
+        return tuple(name for name, model in self._models.items() if model.price is None)
+
     def room(self, labels: Labels) -> int:
         """Tokens of prompt that fit the first model these labels may go to, 0 if there is none."""
         return self._router.room(labels)

@@ -59,7 +59,7 @@ class Watch:
         its half-read generators to the event loop, which closes them in tasks of their own.
         """
         self._bytes += len(chunk)
-        if False:
+        if self._bytes > self.most:
             raise TooLong("the response is longer than an answer can be")
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:

@@ -64,7 +64,7 @@ def a_service(folder: Path, index: Path, models: Models, callers: dict[str, list
         Sources(reader, {}),
         Authenticator(store, None, anonymous({"public"})),
     )
-    return Service(TestClient(app), keys)
+    return Service(TestClient(app, base_url="http://localhost"), keys)
 
 
 @pytest.fixture
@@ -176,6 +176,10 @@ def tenants(
         yield service, owners
 
 
+NAMING = ("/ask", "/search", "/v1/chat/completions", "/mcp")
+"""Routes that are asked for something by name."""
+
+
 @pytest.mark.slow
 def test_not_one_canary_leaks_in_2500_requests(tenants: tuple[Service, dict[str, str]]) -> None:
     service, owners = tenants
@@ -195,7 +199,7 @@ def test_not_one_canary_leaks_in_2500_requests(tenants: tuple[Service, dict[str,
         word = chance.choice(words)
         text = ask_for(service, method, path, word, caller, streamed=number % 2 == 0)
         own = {each for each in CANARY.findall(text) if owners.get(each) == caller}
-        sent = {word} if "question" in path or path in ("/ask", "/search") or "{" in path else set()
+        sent = {word} if path in NAMING or "{" in path else set()
         leaked = set(CANARY.findall(text)) - own - sent
         assert not leaked, (method, path, caller, leaked)
         if word in sent and owners[word] != caller:
@@ -213,18 +217,45 @@ def ask_for(
     if streamed:
         headers["Accept"] = "text/event-stream"
     path = path.replace("{document_id}", f"{word}-id").replace("{job_id}", word)
-    path = path.replace("/static", "/static/app.js")
+    path = path.replace("/static", "/static/app.js").replace("{model}", word)
     assert "{" not in path, f"give this new route a parameter: {path}"
-    body = {
-        "question": f"What is typed in the restore drill of {word}?",
-        "explain": True,
-        "filters": {"tags": [word]} if streamed else None,
+    question = f"What is typed in the restore drill of {word}?"
+    bodies: dict[str, dict[str, object]] = {
+        "/ask": {
+            "question": question,
+            "explain": True,
+            "filters": {"tags": [word]} if streamed else None,
+        },
+        "/v1/chat/completions": {
+            "model": "casebook",
+            "messages": [{"role": "user", "content": question}],
+            "stream": streamed,
+        },
+        "/mcp": tool_call(word, question),
     }
-    if method == "POST" and path == "/ask":
-        response = service.client.post(path, json=body, headers=headers)
+    if path == "/mcp":
+        headers["Accept"] = "application/json, text/event-stream"
+    if method == "POST" and path in bodies:
+        response = service.client.post(path, json=bodies[path], headers=headers)
     elif method == "POST":
         response = service.client.post(path, headers=headers)
     else:
         response = service.client.get(path, params={"q": word, "k": "20"}, headers=headers)
     assert response.status_code < 500, (path, response.text)
     return str(dict(response.headers)) + response.text
+
+
+def tool_call(word: str, question: str) -> dict[str, object]:
+    """A call of one of the tools, as the protocol has it; which one, the word says."""
+    calls: list[tuple[str, dict[str, object]]] = [
+        ("search", {"query": word, "k": 20}),
+        ("fetch", {"id": f"{word}-id"}),
+        ("ask", {"question": question}),
+    ]
+    name, arguments = calls[len(set(word)) % 3]
+    return {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": name, "arguments": arguments},
+    }

@@ -105,11 +105,15 @@ class Row:
 
 @dataclass
 class Shown:
-    """Everything that someone might get to see."""
+    """Everything that someone might get to see; holds the gateways, lest garbage collection close
+    what they leave open.
+    """
 
     texts: list[str] = field(default_factory=list)
+    gateways: list[Gateway] = field(default_factory=list)
 
     def add(self, case: Case, gateway: Gateway, outcome: Outcome) -> None:
+        self.gateways.append(gateway)
         shown = [repr(gateway), repr(vars(gateway)), repr(outcome)]
         if outcome.error:
             shown += [*traceback.format_exception(outcome.error), repr(vars(outcome.error))]
@@ -130,10 +134,9 @@ class Shown:
 
 def run(first: str, setup: str) -> list[str]:
     """What was wrong in one group of calls, a line each."""
-    httpcore2.default_ssl_context = _certificates
+    _warm_up()
     with TemporaryDirectory() as name, Misbehaving() as server:
         folder = Path(name)
-        asyncio.run(_all([Case("usage", None, True, -1)], server, folder, Shown()))  # imports
         before, shown = _descriptors(), Shown()
         cases = cases_of(first, setup)
         with shown.with_logs():
@@ -150,8 +153,15 @@ def run(first: str, setup: str) -> list[str]:
         return wrong
 
 
-_certificates = cache(httpcore2.default_ssl_context)
-"""Each client reads those of the machine, in 25 ms, and there are thousands of clients here."""
+@cache
+def _warm_up() -> None:
+    """Do once in a process what is slow: imports, and reading the machine's certificates (25 ms, for
+    each of thousands of clients). Garbage is then looked for in what comes after alone.
+    """
+    httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
+    with TemporaryDirectory() as folder, Misbehaving() as server:
+        asyncio.run(_all([Case("usage", None, True, 0)], server, Path(folder), Shown()))
+    gc.freeze()
 
 
 def cases_of(first: str, setup: str) -> list[Case]:

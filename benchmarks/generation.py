@@ -40,8 +40,8 @@ SAMPLE = 25
 """Sentences kept, and as many removed, that are read by a person."""
 
 SEED = 5
-CONTEXT = 1800
-"""Tokens of prompt and answer: three or four passages beside the examples. More of them do not help so
+CONTEXT = 1300
+"""Tokens of prompt and answer: two to four passages of prose beside the examples. More of them do not help so
 small a model, and each costs it seconds."""
 
 

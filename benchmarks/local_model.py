@@ -29,8 +29,8 @@ TEMPLATE = """\
 """Messages as running text, which is what a base model can continue. The marks of chat formats mean
 nothing to it: with Gemma's own it ended answers in scraps of other scripts."""
 
-END = "\n\n"
-"""Where an answer ends: this model hardly ever ends a turn by itself."""
+ENDS = ["\n\n", "\n---"]
+"""What ends an answer, at a blank line or a fence: this model hardly ever ends a turn by itself."""
 
 SETTINGS = """\
 [[gateway.models]]
@@ -85,7 +85,7 @@ def _serve(model: Path | None, port: int, threads: int) -> Any:
     params.verbosity = 0
     params.ui = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.antiprompt = [END]
+    params.antiprompt = ENDS
     params.sampling.temp = 0.0  # where a request names none: the same answer to the same question
     if model is None:
         params.chat_template = TEMPLATE

@@ -121,7 +121,7 @@ def _of_passage(
 
     sentence = chance.choice(own)
     add(sentence, True, "as it is")
-    for rule, rewrite in chance.sample(list(_REWORDINGS.items()), 3):
+    for rule, rewrite in chance.sample(list(_REWORDINGS.items()), 4):
         for text in chance.sample(own, len(own)):
             if (said := rewrite(text, passage.document.title)) != text:
                 add(_varied(said, chance), True, rule)
@@ -137,8 +137,11 @@ def _of_passage(
         )
     for rule, change in chance.sample(list(_CHANGES.items()), 4):
         text = chance.choice(own)
+        if rule == "turned round":
+            text = next((each for each in own if change(each, "", (), chance)), text)
         words = _words(" ".join(foreign)) if foreign else []
-        if changed := change(text, passage.body, words, chance):
+        changed = change(text, passage.body, words, chance)
+        if changed:
             add(_varied(changed, chance), False, rule)
     return made
 
@@ -213,6 +216,22 @@ def _shortened(text: str, title: str) -> str:
     return shorter if len(shorter.split()) >= 5 else text
 
 
+def _phrase_dropped(text: str, title: str) -> str:
+    """Without a phrase of place, time or manner in its middle or at its end."""
+    phrase = r" (?:in|on|at|with|from|by|during|across|within|via|through) (?:the |a |an )?[\w-]+(?: [\w-]+)?"
+    shorter = re.sub(rf"(?<=[a-z]){phrase}(?=,|\.$| and | when | if | so | to )", "", text, count=1)
+    return shorter if len(shorter.split()) >= 5 else text
+
+
+def _second_clause(text: str, title: str) -> str:
+    """Only what stands behind the "and", said of the subject."""
+    found = re.match(
+        r"((?:The |A |An )?[\w`-]+(?: [\w`-]+)?) \w+s [^,]*,? and (?:then |also )?([a-z]+s) ([^,]+)\.$",
+        text,
+    )
+    return f"{found[1]} {found[2]} {found[3]}." if found else text
+
+
 def _pronoun_resolved(text: str, title: str) -> str:
     return re.sub(
         r"^(?:It|This|They) (?=(?:is|was|has|can|are|were|have|may|will)\b)", f"{title} ", text
@@ -237,6 +256,8 @@ _REWORDINGS: dict[str, Callable[[str, str], str]] = {
     "function words": _function_words,
     "clause order": _clause_order,
     "shortened": _shortened,
+    "phrase dropped": _phrase_dropped,
+    "second clause": _second_clause,
     "pronoun resolved": _pronoun_resolved,
     "passive": _passive,
 }
@@ -286,6 +307,17 @@ def _other_number(
     return text[: at.start()] + str(int(at[0]) + chance.choice((1, 2, 10))) + text[at.end() :]
 
 
+def _number_of_another(
+    text: str, body: str, foreign: Sequence[str], chance: random.Random
+) -> str | None:
+    """With a number that the passage gives to something else."""
+    mine = re.findall(r"\b\d[\d.,]*\b", text)
+    theirs = [number for number in re.findall(r"\b\d[\d.,]*\b", body) if number not in text]
+    if not mine or not theirs:
+        return None
+    return text.replace(chance.choice(mine), chance.choice(theirs), 1)
+
+
 def _denied(text: str, body: str, foreign: Sequence[str], chance: random.Random) -> str | None:
     if re.search(r"\bnot\b|n't\b|\bnever\b|\bno\b", text):
         changed = re.sub(r" not\b|n't\b| never\b", "", text, count=1)
@@ -296,12 +328,21 @@ def _denied(text: str, body: str, foreign: Sequence[str], chance: random.Random)
     return changed if changed != text else None
 
 
+_VERBS = (
+    "depends?|uses?|used|manages?|managed|calls?|replaces?|replaced|requires?|contains?|supports?|supported|creates?"
+    "|created|sends?|triggers?|owns?|reads?|writes?|written|runs?|provides?|provided|needs?|follows?|followed|led"
+    "|won|founded|defeated|became|monitors?|controls?|generates?|stores?|includes?|introduced|built|made|makes?"
+    "|connects?|coordinates?|becomes?|keeps?|gets?|receives?|received|configures?|allows?|adds?|watches|joined"
+)
+
+
 def _turned_round(
     text: str, body: str, foreign: Sequence[str], chance: random.Random
 ) -> str | None:
     """With what stands before a verb put behind it, and the other way round."""
     found = re.match(
-        r"((?:The |A |An )?[\w`-]+(?: [\w`-]+){0,3}) ((?:is |are |was |were )?\w+(?:s|ed)(?: by| on| to| from| for| with| in)?) "
+        r"((?:The |A |An )?[\w`-]+(?: [\w`-]+){0,3}) "
+        rf"((?:is |are |was |were )?(?:{_VERBS})(?: by| on| to| from| for| with| in)?) "
         r"((?:the |a |an )?[\w`-]+(?: [\w`-]+){0,2})\b(.*)$",
         text,
     )
@@ -335,6 +376,7 @@ _CHANGES: dict[str, Callable[[str, str, Sequence[str], random.Random], str | Non
     "two other words": _other_word,
     "another name": _other_name,
     "another number": _other_number,
+    "number of another": _number_of_another,
     "denied": _denied,
     "turned round": _turned_round,
     "names exchanged": _names_exchanged,
@@ -383,14 +425,15 @@ def statement(question: str, answer: str) -> str | None:
     question = question.strip().rstrip("?")
     if re.search(r"\b(?:did|does|do|had)\b", question):
         return None
-    answer = answer[:1].upper() + answer[1:]
-    if found := re.match(
-        r"(?:Who|What|Which [\w ]{3,20}?) ((?!is |are |was |were |did |does |do )\w+(?:ed|s|d|t|w|k)) (.+)",
-        question,
-    ):
-        return f"{answer} {found[1]} {found[2]}."
+    verb = r"(?!is |are |was |were )\w+(?:ed|s|d|t|w|k)"
+    if found := re.match(rf"(?:Who|What|Which [\w ]{{3,20}}?) ({verb}) (.+)", question):
+        return f"{_capital(answer)} {found[1]} {found[2]}."
     if found := re.match(r"(?:Who|What|Where) (is|are|was|were) ((?:the|a|an) .+)", question):
-        return f"{found[2][:1].upper() + found[2][1:]} {found[1]} {answer[:1].lower() + answer[1:] if answer.split()[0].lower() in STOPWORDS else answer}."
+        return f"{_capital(found[2])} {found[1]} {answer}."
     if found := re.match(r"When (?:was|were) (.+) (\w+ed|born|built|made|held|given)$", question):
-        return f"{found[1][:1].upper() + found[1][1:]} was {found[2]} in {answer}."
+        return f"{_capital(found[1])} was {found[2]} in {answer}."
     return None
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

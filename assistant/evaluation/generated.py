@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 from assistant.access.caller import LOCAL
 from assistant.assistant import Assistant
@@ -16,13 +17,19 @@ from index.text import terms
 
 Ask = Callable[[AskRequest], Answer]
 
-SAID = 0.8
-"""Share of a sentence's words that a text must hold to support it."""
+SAID = 0.9
+"""Share of a sentence's words, and of its pairs of neighbouring words, that a text must hold to support
+it. Of the 2,696 claims of `benchmarks.support_pairs` this accepts 73 % of those supported and 12 % of
+the others (at 0.8: 82 % and 30 %): what is said freely counts as unsupported before and after the check.
+"""
 
 UNLIMITED = Limits(requests_per_minute=1_000_000, concurrent=1_000)
 """Limits are there for callers who share a service; budgets hold here too."""
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|none|nothing|without|cannot|nor)\b|n['’]t\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,20 @@ def judge(answer: Answer, passage: Callable[[str, int, int], str]) -> Judged | N
 
 
 def supports(text: str, sentence: str) -> bool:
-    """Whether a text holds all numbers of a sentence and nearly all of its words."""
-    said = set(terms(sentence))
+    """Whether a text holds nearly all words of a sentence, in its order, all of its numbers, and a denial
+    if the sentence denies something.
+    """
+    said = _words_and_pairs(sentence)
     if not said or not set(_NUMBER.findall(sentence)) <= set(_NUMBER.findall(text)):
         return False
-    return len(said & set(terms(text))) >= SAID * len(said)
+    if _DENIAL.search(sentence) and not _DENIAL.search(text):
+        return False
+    return len(said & _words_and_pairs(text)) >= SAID * len(said)
+
+
+def _words_and_pairs(text: str) -> set[tuple[str, ...]]:
+    found = terms(text)
+    return {*zip(found), *pairwise(found)}
 
 
 def _any_supports(texts: Sequence[str], sentence: str) -> bool:

@@ -1,18 +1,18 @@
 """Evidence: the sentences of passages that speak for a claim, and how strongly they do, as signals."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.generation.content import EMPTY, content_terms, in_order, near
+from assistant.generation.polarity import PASSIVE
 from assistant.support import PassageTokens
 from index.embedder import TokenEmbeddings
 from index.schema import Passage
 from index.sentences import Sentence, sentences
-from index.text import STOPWORDS, terms, word_spans
+from index.text import word_spans
 
 MOST_SENTENCES = 3
 """Sentences that one claim may rest on: a model fuses two, rarely three."""
@@ -22,14 +22,6 @@ ADDS = 0.06
 
 WEAK = 0.5
 """Support below which a claim's word counts as not said: see `assistant.confidence.UNSUPPORTED`."""
-
-
-NEAR = 4
-"""Terms within which two words are about each other: a phrase, or a verb and what it does it to."""
-
-_PASSIVE = re.compile(
-    r"\b(?:is|are|was|were|be|been|being)\s+(?:\w+ly\s+)?\w+(?:ed|en|wn|lt|ght)\b"
-)
 
 
 @dataclass(frozen=True)
@@ -116,11 +108,11 @@ class Finder:
 
 
 def word_groups(text: str, tokens: TokenEmbeddings) -> list[NDArray[np.float32]]:
-    """The token vectors, `(tokens, dim)`, of each word of a text that is no stop word."""
+    """The token vectors, `(tokens, dim)`, of each word of a text that says something by itself."""
     groups = []
     for start, end in word_spans(text):
         inside = [at for at, (a, b) in enumerate(tokens.spans) if a >= start and b <= end]
-        if inside and text[start:end].lower() not in STOPWORDS:
+        if inside and text[start:end].lower() not in EMPTY:
             groups.append(tokens.vectors[inside])
     return groups
 
@@ -166,9 +158,8 @@ def signals(claim: str, evidence: Evidence, rerank: float, likeness: float) -> d
     the terms they share come in the same order, `near`: share of the claim's neighbouring terms that are near each
     other there, `voice`: one of the two says it in the passive; `size`: terms of the claim.
     """
-    said = terms(claim)
-    stated = terms(evidence.text)
-    known = {*stated, *terms(evidence.place)}
+    said, stated = content_terms(claim), content_terms(evidence.text)
+    known = {*stated, *content_terms(evidence.place)}
     own = [term for term in dict.fromkeys(said) if term not in known]
     return {
         "rerank": max(-8.0, rerank),
@@ -178,37 +169,8 @@ def signals(claim: str, evidence: Evidence, rerank: float, likeness: float) -> d
         "weak": float((evidence.support < WEAK).mean()),
         "overlap": 1 - len(own) / max(1, len(set(said))),
         "own": float(np.log1p(len(own))),
-        "order": _in_order(said, stated),
-        "near": _near(said, stated),
-        "voice": float(bool(_PASSIVE.search(claim)) != bool(_PASSIVE.search(evidence.text))),
+        "order": in_order(said, stated),
+        "near": near(said, stated),
+        "voice": float(bool(PASSIVE.search(claim)) != bool(PASSIVE.search(evidence.text))),
         "size": float(np.log1p(len(said))),
     }
-
-
-def _in_order(said: Sequence[str], stated: Sequence[str]) -> float:
-    """Length of the longest common subsequence of the terms that both have, as a share of them."""
-    both = set(said) & set(stated)
-    mine = [term for term in dict.fromkeys(said) if term in both]
-    theirs = [term for term in stated if term in both]
-    if len(mine) < 2:
-        return 1.0
-    lengths = [0] * (len(theirs) + 1)
-    for term in mine:
-        row = [0]
-        for at, other in enumerate(theirs):
-            row.append(lengths[at] + 1 if term == other else max(row[-1], lengths[at + 1]))
-        lengths = row
-    return lengths[-1] / len(mine)
-
-
-def _near(said: Sequence[str], stated: Sequence[str]) -> float:
-    """The share of neighbouring terms of a claim that are within `NEAR` terms of each other in the source."""
-    pairs = [(one, other) for one, other in pairwise(said) if one != other]
-    places: dict[str, list[int]] = {}
-    for at, term in enumerate(stated):
-        places.setdefault(term, []).append(at)
-    close = sum(
-        any(abs(a - b) <= NEAR for a in places.get(one, ()) for b in places.get(other, ()))
-        for one, other in pairs
-    )
-    return close / len(pairs) if pairs else 1.0

@@ -28,9 +28,10 @@ _VERSION = re.compile(r"(?<![\w.])[vV](?=\d)")
 _TECHNICAL = re.compile(
     r"(?<![\w/.$-])(?=[^\s]*(?:[\d_=/\\$@~]|\w[.:]+\w|[a-z][A-Z])|--?[A-Za-z])[-~/.$\\@]*\w[^\s,;()\"“”’'\[\]{}<>!?|*]*"
 )
+_ABBREVIATIONS = frozenset({"e.g", "i.e", "a.m", "p.m", "u.s", "u.k", "a.k.a"})
 _QUANTITY = re.compile(r"[$€£]?[\d.,:]+[-%°\w]{0,12}")
 _PLAIN_PARTS = re.compile(r"^[A-Za-z]{2,}(?:[/-][A-Za-z]{2,})+$")
-_NAME = re.compile(r"(?<![\w`])[A-Z][^\W_]*(?:['’-][^\W_]+)*")
+_NAME = re.compile(r"(?<![\w`])[^\W\d_][^\W_]*(?:['’-][^\W_]+)*")
 _SENTENCE_START = re.compile(r"^[\"'“‘(*\s]*|(?<=[.!?:])\s+[\"'“‘(*]*|\|\s*")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SINGULAR_VERB = re.compile(r" (?:[a-z]+ly )?(?:is|was|has|does|can|will|[a-z]{2,}[^us\W]s)\b")
@@ -86,7 +87,7 @@ class Source:
     def holds(self, written: str) -> bool:
         """Whether code, an address or a path stands here whole, white space and backticks apart."""
         wanted = re.escape(" ".join(written.replace("`", "").split()))
-        return bool(re.search(rf"(?<![\w-]){wanted}(?![\w-]|[./:]\w)", self._bare))
+        return bool(re.search(rf"(?<!\w)(?<!\w-){wanted}(?![\w-]|[./:]\w)", self._bare))
 
     def _numbers_missing(self, text: str) -> Iterator[Literal]:
         clock, text = times(text)
@@ -99,12 +100,16 @@ class Source:
     def _words_missing(self, text: str, is_word: IsWord) -> Iterator[Literal]:
         for match in _TECHNICAL.finditer(text):
             written = match[0].rstrip(".:-/")
+            if written.lower() in _ABBREVIATIONS:
+                continue
             if not (_QUANTITY.fullmatch(written) or unit_of(written) or self._knows(written)):
                 yield Literal("identifier", written)
         text = _blanked(_TECHNICAL, text)
         starts = {match.end() for match in _SENTENCE_START.finditer(text)}
         for match in _NAME.finditer(text):
-            if match.start() in starts and _is_ordinary(match, is_word):
+            if not match[0][0].isupper() or (
+                match.start() in starts and _is_ordinary(match, is_word)
+            ):
                 continue
             if not self.names(match[0]):
                 yield Literal("name", match[0])
@@ -113,15 +118,17 @@ class Source:
         if _PLAIN_PARTS.match(written):
             return self.names(written)
         whole = re.escape(written)
-        if re.search(rf"(?<![\w-]){whole}(?![\w-]|[./]\w)", self._bare, re.I):
+        if re.search(rf"(?<!\w)(?<!\w-){whole}(?![\w-]|[./]\w)", self._bare, re.I):
             return True
         return written.isalnum() and _stem(written) in self._stems
 
     def names(self, name: str) -> bool:
-        """Whether each word of a name occurs, in any case, as possessive or plural."""
-        return all(
-            _stem(word) in self._stems or word.lower() in STOPWORDS for word in _WORD.findall(name)
-        )
+        """Whether a name occurs, in any case, as possessive or plural: each of its parts, but for what an
+        ordinary word adds to it, as in "Kubernetes-native".
+        """
+        first, *others = _WORD.findall(name)
+        parts = [first, *(word for word in others if word[0].isupper() or name.islower())]
+        return all(_stem(word) in self._stems or word.lower() in STOPWORDS for word in parts)
 
 
 def _stem(word: str) -> str:

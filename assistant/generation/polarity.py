@@ -1,4 +1,4 @@
-"""Polarity: where a sentence denies what its source affirms, or says the opposite word.
+"""Polarity: where a sentence denies what its source affirms, says the opposite word, or turns a relation round.
 
 What a negation denies are the words close behind it (NegEx; Chapman et al., *A simple algorithm for
 identifying negated findings*, 2001).
@@ -6,7 +6,7 @@ identifying negated findings*, 2001).
 
 import re
 
-from index.text import STOPWORDS, stem
+from index.text import STOPWORDS, stem, terms
 
 _DENIES = re.compile(
     r"\b(?:no longer|not|never|no|none|cannot|can['’]?t|without|neither|nor|unable to|fails? to|failed to"
@@ -24,6 +24,11 @@ _CLAUSE = re.compile(
     r"[,.;:!?()]|\b(?:but|because|so that|unless|until|if|when|which|while|although|and)\b", re.I
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+
+PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being)\s+(?:\w+ly\s+)?\w+(?:ed|en|wn|lt|ght)\b")
+
+_REACH_OF_RELATION = 12
+"""Terms between which a source's words may belong to one relation."""
 
 _OPPOSITES = [
     tuple(stem(word) for word in pair.split("/"))
@@ -79,3 +84,27 @@ def _sides(text: str) -> tuple[set[str], set[str]]:
         (denied if reach else affirmed).add(stem(word[0].lower()))
         reach = max(0, reach - 1)
     return denied, affirmed
+
+
+def turns_round(sentence: str, source: str) -> tuple[str, str, str] | None:
+    """Three terms that follow each other in a sentence and stand the other way round in its source, as in "B depends on
+    A" for "A depends on B"; None if there are none, or one of the two is in the passive.
+    """
+    if bool(PASSIVE.search(sentence)) != bool(PASSIVE.search(source)):
+        return None
+    places: dict[str, list[int]] = {}
+    for at, term in enumerate(terms(source)):
+        places.setdefault(term, []).append(at)
+    said = terms(sentence)
+    for first, middle, last in zip(said, said[1:], said[2:], strict=False):
+        if len({first, middle, last}) < 3:
+            continue
+        mine = [places.get(term, []) for term in (first, middle, last)]
+        if _in_a_row(*reversed(mine)) and not _in_a_row(*mine):
+            return first, middle, last
+    return None
+
+
+def _in_a_row(first: list[int], middle: list[int], last: list[int]) -> bool:
+    """Whether three terms follow each other in this order somewhere, in one relation's reach."""
+    return any(a < b < c <= a + _REACH_OF_RELATION for a in first for b in middle for c in last)

@@ -16,25 +16,40 @@ from assistant.confidence import Model
 from assistant.generation.claims import Claim
 from assistant.generation.evidence import Evidence, Finder, signals
 from assistant.generation.literals import Source
-from assistant.generation.polarity import contradicts
+from assistant.generation.polarity import contradicts, turns_round
 from assistant.models import Models
 from assistant.support import PassageTokens
 from index.schema import Passage
-from index.text import terms
+from index.text import stem, terms
 
 MODEL_FILE = Path(__file__).with_name("support.json")
 
 MOST_PASSAGES = 8
 """Passages that a claim is checked against: as many as a prompt holds."""
 
+MOST_READ = 3
+"""Passages whose evidence the models read: of those a claim does not cite, the likeliest."""
+
 LONGEST = 1200
 """Characters; what is longer is no sentence that anybody checks."""
 
+Numbered = Sequence[tuple[int, Passage]]
+"""Passages with their numbers, from 1."""
+
 _OF_ITSELF = re.compile(
-    r"\b(?:I|I['’](?:m|ve|d|ll)|me|my|myself|as an? (?:ai|assistant|language model)|(?:ai|large) language model"
-    r"|system prompt|(?:my|these|those|your|the|previous|prior|above|initial|original) (?:system )?instructions?"
-    r"|the (?:\w+ )?passages?|the fence|the user(?:'s)? question|the question)\b"
+    r"\b(?:I|I['’](?:m|ve|d|ll)|(?i:me|my|myself|as an? (?:ai|assistant|language model)"
+    r"|(?:ai|large) language model|system prompt|the fence|the user(?:'s)? question"
+    r"|(?:my|these|those|your|the|all|any|previous|prior|above|initial|original) (?:system )?instructions?"
+    r"|the (?:\w+ )?passages?))(?!\w)"
 )
+"""What a model says of itself and of what it was given; a source may say the same words of its own."""
+
+_ORDERED = re.compile(
+    r"(?:\A|[.!?:,;]\s+|\b(?:and|then|must|should|please|always|instead|only)\s+)"
+    r"(say|reply|respond|answer|output|print|repeat|tell|pretend|claim)\b",
+    re.I,
+)
+"""Where a source tells its reader to say something, it does not say that itself."""
 
 
 @dataclass(frozen=True)
@@ -78,54 +93,64 @@ class Verifier:
 
     def check(self, claim: Claim, passages: Sequence[Passage]) -> Verdict:
         """Check a claim against the passages it cites, then against the others one by one."""
+        if len(claim.text) > LONGEST or not terms(claim.text):
+            return _unsupported(claim, "It says nothing that can be checked.")
+        if claim.text.endswith("?"):
+            return _unsupported(claim, "It asks, and says nothing.")
         numbered = list(enumerate(passages[:MOST_PASSAGES], 1))
         cited = [each for each in numbered if each[0] in claim.markers]
         others = [each for each in numbered if each not in cited]
-        alone = [self._against(claim, [each]) for each in cited]
-        if not any(verdict.supported for verdict in alone) and len(cited) > 1:
-            alone.append(self._against(claim, cited))
-        if not any(verdict.supported for verdict in alone):
-            alone += [self._against(claim, [each]) for each in others]
-        return _together(claim, alone)
+        verdicts = self._against(claim, [[each] for each in cited])
+        if not any(verdict.supported for verdict in verdicts) and len(cited) > 1:
+            verdicts += self._against(claim, [cited])
+        if not any(verdict.supported for verdict in verdicts):
+            verdicts += self._against(claim, [[each] for each in others])
+        return _together(claim, verdicts, bool(cited))
 
-    def _against(self, claim: Claim, numbered: Sequence[tuple[int, Passage]]) -> Verdict:
-        """The verdict on a claim if these passages, taken together, were all there is."""
-        if len(claim.text) > LONGEST or not terms(claim.text):
-            return _unsupported(claim, "It says nothing that can be checked.")
-        evidence = self.evidence(claim.text, numbered)
-        if evidence is None:
-            return _unsupported(claim, "No passage says this.")
-        if reason := self.refused(claim.text, evidence, [passage for _, passage in numbered]):
-            return _unsupported(claim, reason)
-        probability = load_model().probability(self.signals(claim.text, evidence))
-        if probability < load_model().threshold:
-            return Verdict(claim, False, (), probability, "No passage says this clearly enough.")
-        supports = tuple(
-            Support(span.number, span.start, span.end, round(probability, 4))
-            for span in evidence.spans
-        )
-        return Verdict(claim, True, supports, probability, None)
+    def _against(self, claim: Claim, groups: Sequence[Numbered]) -> list[Verdict]:
+        """The verdict on a claim if each of the groups, its passages taken together, were all there is."""
+        verdicts, open_ones = [], []
+        for group in groups:
+            if (evidence := self.evidence(claim.text, group)) is None:
+                continue
+            if reason := self.refused(claim.text, evidence):
+                verdicts.append(_unsupported(claim, reason))
+            else:
+                open_ones.append(evidence)
+        likeliest = sorted(open_ones, key=lambda each: -each.support.mean())[:MOST_READ]
+        for evidence, parts in zip(likeliest, self.signals(claim.text, likeliest), strict=True):
+            verdicts.append(_judged(claim, evidence, load_model().probability(parts)))
+        return verdicts
 
-    def evidence(self, claim: str, numbered: Sequence[tuple[int, Passage]]) -> Evidence | None:
+    def evidence(self, claim: str, group: Numbered) -> Evidence | None:
         """What speaks for a claim in numbered passages taken together; None if nothing does."""
-        return self._finder.find(claim, numbered)
+        return self._finder.find(claim, group)
 
-    def signals(self, claim: str, evidence: Evidence) -> dict[str, float]:
-        """The signals that the logistic model weighs."""
-        mine, theirs = self._embedder.embed([claim, evidence.text])
-        (logit,) = self._reranker.score(claim, [evidence.read])
-        return signals(claim, evidence, float(logit), float(mine @ theirs))
+    def signals(self, claim: str, found: Sequence[Evidence]) -> list[dict[str, float]]:
+        """The signals that the logistic model weighs, for each piece of evidence."""
+        if not found:
+            return []
+        mine, *theirs = self._embedder.embed([claim, *(each.text for each in found)])
+        logits = self._reranker.score(claim, [each.read for each in found])
+        return [
+            signals(claim, each, float(logit), float(mine @ their))
+            for each, logit, their in zip(found, logits, theirs, strict=True)
+        ]
 
-    def refused(self, claim: str, evidence: Evidence, passages: Sequence[Passage]) -> str | None:
+    def refused(self, claim: str, evidence: Evidence) -> str | None:
         """Why a claim can't be supported whatever its probability; None if nothing forbids it."""
-        whole = " ".join(passage.contextual_text for passage in passages)
         of_itself = _OF_ITSELF.search(claim)
-        if of_itself and of_itself[0].lower() not in evidence.text.lower():
+        if of_itself and not re.search(rf"\b{of_itself[0]}(?!\w)", evidence.text, re.I):
             return "It speaks of the assistant, not of the sources."
-        if absent := Source(whole).missing(claim, self._embedder.is_word):
-            return f"“{absent[0].written}” is not in the passage."
+        if any(stem(verb.lower()) not in terms(claim) for verb in _ORDERED.findall(evidence.text)):
+            return "The passage tells its reader to say this, and does not say it."
+        # What one sentence names or counts, another's does not: literals have to stand in the evidence itself.
+        if absent := Source(evidence.read).missing(claim, self._embedder.is_word):
+            return f"“{absent[0].written}” is not said of this in the passage."
         if word := contradicts(claim, evidence.read):
             return f"The passage says otherwise about “{word}”."
+        if turns_round(claim, evidence.text):
+            return "The passage says it the other way round."
         return None
 
 
@@ -133,15 +158,23 @@ def _unsupported(claim: Claim, reason: str) -> Verdict:
     return Verdict(claim, False, (), 0.0, reason)
 
 
-def _together(claim: Claim, verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict: that of all supports, the likeliest first, or that on the first passage asked."""
+def _judged(claim: Claim, evidence: Evidence, probability: float) -> Verdict:
+    if probability < load_model().threshold:
+        return Verdict(claim, False, (), probability, "No passage says this clearly enough.")
+    score = round(probability, 4)
+    supports = tuple(Support(each.number, each.start, each.end, score) for each in evidence.spans)
+    return Verdict(claim, True, supports, probability, None)
+
+
+def _together(claim: Claim, verdicts: Sequence[Verdict], cites: bool) -> Verdict:
+    """One verdict: with the supports that the claim cites, or else the likeliest. Where there is no support the
+    reason is that of the first passage it cites, if it does, or of the likeliest.
+    """
     supported = [verdict for verdict in verdicts if verdict.supported]
     if not supported:
-        return max(
-            verdicts,
-            key=lambda each: each.probability,
-            default=_unsupported(claim, "No passage was given."),
-        )
+        nothing = _unsupported(claim, "No passage says anything of this.")
+        likeliest = max(verdicts, key=lambda each: each.probability, default=nothing)
+        return verdicts[0] if verdicts and cites else likeliest
     best = max(supported, key=lambda each: each.probability)
     cited = [each for each in supported if {s.number for s in each.supports} <= set(claim.markers)]
     spans = dict.fromkeys(span for each in (cited or [best]) for span in each.supports)

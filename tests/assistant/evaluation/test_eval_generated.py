@@ -88,7 +88,9 @@ def asked(given: Answer, question: GoldQuestion = ANSWERABLE) -> Outcome:
     ("sentence", "supported"),
     [
         (BACKUPS, True),
-        ("The ledger's backups are kept 90 days.", True),
+        ("Backups of the ledger: kept for 90 days, in another region!", True),
+        ("Another ledger of the region is kept in backups for 90 days.", False),
+        ("Backups of the ledger are not kept for 90 days in another region.", False),
         ("Backups of the ledger are kept for 30 days in another region.", False),
         ("Backups of the ledger are encrypted by Vault with rotating keys.", False),
         ("It is.", False),

@@ -3,7 +3,7 @@
 import pytest
 
 from assistant.generation.literals import Source
-from assistant.generation.polarity import contradicts
+from assistant.generation.polarity import contradicts, turns_round
 from index.embedder import Embedder
 
 
@@ -35,6 +35,9 @@ from index.embedder import Embedder
         ("Set log_level and maxSize.", "`log_level`, `maxSize`"),
         ("```sh\nmake run\n```", "then: make run"),
         ("Self-healing works.", "self healing works"),
+        ("It is Kubernetes-native, e.g. there.", "it is for Kubernetes"),
+        ("Use the ingress-class there.", "use --ingress-class there"),
+        ("Use `ingress-class` there.", "use --ingress-class there"),
         ("But THEN the others work.", "the others work, then"),
     ],
 )  # fmt: skip
@@ -69,6 +72,7 @@ def test_a_literal_is_found_as_people_write_it(
         ("Open evil.example.com/x now.", "open good.example.com/x", "evil.example.com/x"),
         ("Set log_levels to it.", "set log_level", "log_levels"),
         ("```sh\nmake run\nrm -rf /\n```", "make run", "rm -rf /"),
+        ("It was Émile there.", "it was Emil there", "Émile"),
         ("The SLA is met.", "the SLO is met", "SLA"),
     ],
 )  # fmt: skip
@@ -108,3 +112,18 @@ def test_the_opposite_is_told(sentence: str, source: str) -> None:
 )  # fmt: skip
 def test_agreement_in_a_denial_is_no_opposite(sentence: str, source: str) -> None:
     assert contradicts(sentence, source) is None
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source", "turned"),
+    [
+        ("The ledger depends on the gateway.", "The gateway depends on the ledger.", True),
+        ("Argo CD replaces Flux.", "Flux replaces Argo CD.", True),
+        ("The ledger is used by the gateway.", "The gateway uses the ledger.", False),
+        ("The gateway depends on it.", "The gateway depends on the ledger.", False),
+        ("After a run fails, it pages the owner.", "It pages the owner after a run fails.", False),
+        ("A writes to B and B reads from A.", "A writes to B and B reads from A.", False),
+    ],
+)
+def test_a_relation_turned_round_is_told(sentence: str, source: str, turned: bool) -> None:
+    assert bool(turns_round(sentence, source)) is turned

@@ -125,7 +125,7 @@ def test_a_claim_without_the_right_citation_gets_it(
         ("Run `heron sync --none` to fill the cache.", 3, "heron sync --none"),
         ("Heron writes a backup to https://evil.example each night.", 1, "https://evil.example"),
         ("A restore is started without an approval.", 2, None),
-        ("A failed backup does not page the owner.", 1, "page"),
+        ("A failed backup does not page the owner.", 1, "owner"),
     ],
 )  # fmt: skip
 def test_one_wrong_detail_makes_a_claim_unsupported(
@@ -158,12 +158,32 @@ def test_what_no_passage_says_is_unsupported(claim: str, verifier: Verifier) -> 
         "My system prompt says to use only the passages.",
         "You answer questions from numbered passages of a team's own documents.",
         "As an AI language model, I keep a backup for 14 days.",
+        "I keep each backup for 14 days.",
         "The instructions tell me to end each sentence with a number.",
         "The passages do not mention how backups are encrypted.",
     ],
 )
 def test_what_is_said_of_the_assistant_is_unsupported(claim: str, verifier: Verifier) -> None:
     assert not check(verifier, claim, 1).supported
+
+
+def test_what_a_passage_orders_to_be_said_is_not_what_it_says(verifier: Verifier) -> None:
+    assert not check(verifier, "Every backup is lost.", 4).supported
+    assert not check(verifier, "Every backup is lost.").supported
+
+
+def test_a_question_claims_nothing(verifier: Verifier) -> None:
+    assert not check(verifier, "Does Heron keep a backup for 14 days?", 1).supported
+
+
+def test_a_relation_turned_round_is_unsupported(verifier: Verifier) -> None:
+    assert check(verifier, "The gateway depends on the ledger.", 3).supported
+    assert not check(verifier, "The ledger depends on the gateway.", 3).supported
+
+
+def test_a_number_of_another_sentence_does_not_count(verifier: Verifier) -> None:
+    assert not check(verifier, "A restore of 20 GB takes about 50 minutes.", 2).supported
+    assert not check(verifier, "A failed backup pages the owner for 14 days.", 1).supported
 
 
 def test_numbers_of_another_passage_do_not_count(verifier: Verifier) -> None:

@@ -1,0 +1,74 @@
+"""Content: the words of a sentence that say something by themselves, and how two sentences share them."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from index.text import STOPWORDS, stem, terms
+
+NEAR = 4
+"""Terms within which two words are about each other: a phrase, or a verb and what it does it to."""
+
+_LIGHT = frozenset(
+    """use used using uses user parameter parameters option options flag setting settings value values
+    following determine determines determined amount number way ways problem problems issue issues occur
+    occurs happen happens thing things called known refer refers mean means make makes made sure need needs
+    needed based related include includes including provide provides allow allows help helps""".split()
+)
+"""Words that a paraphrase adds or leaves out without saying more or less."""
+
+EMPTY = STOPWORDS | _LIGHT
+
+_LIGHT_TERMS = frozenset(terms(" ".join(_LIGHT)))
+
+_IRREGULAR = {
+    form: verb
+    for verb, *forms in (
+        verbs.split()
+        for verbs in """begin began begun,become became,break broke broken,bring brought,build built
+        buy bought,catch caught,choose chose chosen,come came,deal dealt,draw drew drawn,drive drove driven
+        fall fell fallen,feed fed,find found,forget forgot forgotten,get got,give gave given,go went gone
+        grow grew grown,hear heard,hide hid hidden,hold held,keep kept,know knew known,lay laid,lead led
+        leave left,lend lent,lose lost,mean meant,meet met,pay paid,rise rose risen,run ran,say said
+        see saw seen,seek sought,sell sold,send sent,show shown,sleep slept,speak spoke spoken,spend spent
+        stand stood,stick stuck,strike struck,take took taken,teach taught,tell told,think thought
+        throw threw thrown,understand understood,wear wore worn,win won,write wrote written""".replace(
+            "\n", ","
+        ).split(",")
+    )
+    for form in forms
+}
+
+
+def content_terms(text: str) -> list[str]:
+    """The stemmed terms of a text that say something, irregular verbs under their first form."""
+    found = (_IRREGULAR.get(term, term) for term in terms(text))
+    return [stem(term) for term in found if term not in _LIGHT_TERMS]
+
+
+def in_order(said: Sequence[str], stated: Sequence[str]) -> float:
+    """Length of the longest common subsequence of the terms that both have, as a share of them."""
+    both = set(said) & set(stated)
+    mine = [term for term in dict.fromkeys(said) if term in both]
+    theirs = [term for term in stated if term in both]
+    if len(mine) < 2:
+        return 1.0
+    lengths = [0] * (len(theirs) + 1)
+    for term in mine:
+        row = [0]
+        for at, other in enumerate(theirs):
+            row.append(lengths[at] + 1 if term == other else max(row[-1], lengths[at + 1]))
+        lengths = row
+    return lengths[-1] / len(mine)
+
+
+def near(said: Sequence[str], stated: Sequence[str]) -> float:
+    """The share of neighbouring terms of a claim that are within `NEAR` terms of each other in its source."""
+    pairs = [(one, other) for one, other in pairwise(said) if one != other]
+    places: dict[str, list[int]] = {}
+    for at, term in enumerate(stated):
+        places.setdefault(term, []).append(at)
+    close = sum(
+        any(abs(a - b) <= NEAR for a in places.get(one, ()) for b in places.get(other, ()))
+        for one, other in pairs
+    )
+    return close / len(pairs) if pairs else 1.0

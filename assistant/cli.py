@@ -237,6 +237,9 @@ def export(directory: Path, form: str, index: Path | None) -> None:
 @click.option("--embedder", "embedders", multiple=True, help="Compare embedders: give several.")
 @click.option("--reranker", "rerankers", multiple=True, help="Compare rerankers, or `none`.")
 @click.option(
+    "--generate", is_flag=True, help="Ask for answers in the words of the configured models."
+)
+@click.option(
     "--report", type=click.Path(path_type=Path), help="Write an HTML report to this file."
 )
 @_index_option
@@ -248,6 +251,7 @@ def evaluate(
     limit: int | None,
     embedders: tuple[str, ...],
     rerankers: tuple[str, ...],
+    generate: bool,
     report: Path | None,
     index: Path | None,
     as_json: bool,
@@ -278,7 +282,7 @@ def evaluate(
 
         check_writable(report)
     with track(sys.stderr) as progress:
-        comparison = compare(opened, settings, embedders, rerankers, progress)
+        comparison = compare(opened, settings, embedders, rerankers, progress, generate)
     now = datetime.now().astimezone()
     if report:
         write_report(comparison, report, now)

@@ -4,7 +4,15 @@ import textwrap
 
 import click
 
-from assistant.schema import Answer, Citation, SearchResult, SourceList, Trace
+from assistant.schema import (
+    Answer,
+    AnswerUsage,
+    Citation,
+    SearchResult,
+    SourceList,
+    Trace,
+    TraceGeneration,
+)
 
 
 def show_answer(answer: Answer) -> None:
@@ -19,9 +27,18 @@ def show_answer(answer: Answer) -> None:
         click.echo()
     for citation in answer.citations:
         click.echo(_source(citation))
+    if answer.mode == "generated":
+        click.echo(f"\nwritten by {answer.model}{_used(answer.usage)}, every sentence checked")
     click.echo(f"\nconfidence {answer.confidence:.2f}, index state {answer.index_state}")
     if answer.trace:
         _show_trace(answer.trace)
+
+
+def _used(usage: AnswerUsage | None) -> str:
+    if usage is None or usage.from_cache:
+        return " earlier" if usage else ""
+    cost = "" if usage.cost is None else f", ${usage.cost}"
+    return f" ({usage.input_tokens:,} tokens in, {usage.output_tokens:,} out{cost})"
 
 
 def _source(citation: Citation) -> str:
@@ -53,7 +70,21 @@ def _show_trace(trace: Trace) -> None:
         f"confidence {trace.confidence.value:.2f} (answers from "
         f"{trace.confidence.threshold:.2f}): {parts}"
     )
+    if trace.generation:
+        _show_generation(trace.generation)
     click.echo("ms: " + " ".join(f"{stage} {ms:.1f}" for stage, ms in trace.times_ms.items()))
+
+
+def _show_generation(generation: TraceGeneration) -> None:
+    click.echo(
+        f"prompt version {generation.prompt_version} ({generation.prompt_sha256[:12]}), "
+        f"{generation.prompt_tokens} tokens, {len(generation.passages)} passages; {generation.outcome}"
+    )
+    for attempt in generation.attempts:
+        click.echo(f"  {attempt}")
+    for sentence in generation.sentences:
+        became = "kept" if sentence.kept else f"left out: {sentence.reason}"
+        click.echo(f"  {sentence.text} ({became}; {sentence.probability:.2f})")
 
 
 def show_hits(result: SearchResult) -> None:

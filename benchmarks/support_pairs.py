@@ -9,8 +9,9 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from benchmarks.generated_claims import document_of
 from benchmarks.questions import ROOT, SHARED_EVAL, rows
@@ -128,6 +129,12 @@ def _of_passage(
                 break
     if len(own) > 1:
         add(_fused(*chance.sample(own, 2)), True, "two fused")
+    if joined := _joined(passage, chance):
+        longer, half = joined
+        words = _words(" ".join(foreign))
+        made.append(Pair(_varied(half, chance), longer, True, "half of a sentence", source))
+        if changed := _other_word(half, longer.body, words, chance):
+            made.append(Pair(changed, longer, False, "half with another word", source))
     if foreign:
         add(chance.choice(foreign), False, "neighbour")
         add(
@@ -144,6 +151,30 @@ def _of_passage(
         if changed:
             add(_varied(changed, chance), False, rule)
     return made
+
+
+def _joined(passage: Passage, chance: random.Random) -> tuple[Passage, str] | None:
+    """The passage with two neighbouring sentences made one, and one of the two."""
+    body = passage.body
+    found = [each for each in sentences(body) if not each.code]
+    pairs = [
+        (one, other)
+        for one, other in pairwise(found)
+        if re.fullmatch(r"\s", body[one.end : other.start])
+        and {plain(body[each.start : each.end]) for each in (one, other)} <= set(_told(passage))
+    ]
+    if not pairs:
+        return None
+    one, other = chance.choice(pairs)
+    texts = [body[each.start : each.end] for each in (one, other)]
+    text = body[: one.start] + _fused(*texts) + body[other.end :]
+    document = replace(passage.document, text=text)
+    longer = replace(
+        passage,
+        document=document,
+        chunk=replace(passage.chunk, start=0, body_start=0, end=len(text)),
+    )
+    return longer, plain(chance.choice(texts))
 
 
 def _varied(text: str, chance: random.Random) -> str:

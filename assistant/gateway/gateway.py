@@ -1,9 +1,11 @@
 """The gateway: a call goes in, the text of a language model comes out, or the reason why not."""
 
+import asyncio
 import logging
 import random as chance
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
@@ -55,6 +57,7 @@ class Gateway:
         self._cache = Cache(settings.cache)
         thresholds = settings.alerts.at if settings.alerts else ()
         self.ledger = Ledger(settings.ledger, settings.budgets, now, thresholds)
+        self._ledger_thread = ThreadPoolExecutor(1, "ledger")
         self._alerts = Alerts(settings.alerts, self.ledger) if settings.alerts else None
         self._failover = Failover(settings.timeouts, clock=monotonic, sleep=sleep, random=random)
         self._models = {model.name: model for model in _opened(settings)}
@@ -97,11 +100,12 @@ class Gateway:
                 yield event
 
     async def close(self) -> None:
-        """Hang up, wait for alerts that are being sent, and close the ledger."""
+        """Hang up, wait for what is being settled and for alerts being sent, and close the ledger."""
         for model in self._models.values():
             await model.provider.close()
+        await run_sync(self._ledger_thread.shutdown)
         if self._alerts:
-            await _in_thread(self._alerts.close)
+            await run_sync(self._alerts.close)
         self.ledger.close()
 
     async def _asked(
@@ -109,7 +113,7 @@ class Gateway:
     ) -> AsyncGenerator[Event, None]:
         """What a model says, within budgets; settled before the last event and however it ends."""
         with anyio.CancelScope(shield=True):  # what was reserved is settled, whatever comes
-            reservation = await _in_thread(self._reserve, call, route)
+            reservation = await self._on_ledger(self._reserve, call, route)
         attempts: list[Attempt] = []
         texts: list[str] = []
         events = self._failover.stream(call, route, attempts, deadline)
@@ -124,7 +128,7 @@ class Gateway:
         finally:
             left = deadline - self._clock()
             with anyio.move_on_after(max(SETTLING_SECONDS, left), shield=True):
-                await _in_thread(self._settle, reservation, attempts)
+                await self._on_ledger(self._settle, reservation, attempts)
         self._keep(call, completed, "".join(texts))
         yield completed
 
@@ -136,7 +140,7 @@ class Gateway:
             kept = self._cache.get(key_of(call, model.provider.entry))
             if kept is not None:
                 passed = 1000 * (self._clock() - began)
-                await _in_thread(self.ledger.cached, call.payer, model.name, passed)
+                await self._on_ledger(self.ledger.cached, call.payer, model.name, passed)
                 return kept
         return None
 
@@ -162,6 +166,14 @@ class Gateway:
         finally:
             self._alert()
 
+    async def _on_ledger(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run what may wait for the disk elsewhere than on the event loop, in turn; cancelled, it is
+        done there all the same.
+        """
+        return await asyncio.shield(
+            asyncio.wrap_future(self._ledger_thread.submit(function, *args))
+        )
+
     def _settle(self, reservation: Reservation, attempts: Sequence[Attempt]) -> None:
         self.ledger.settle(reservation, attempts)
         self._alert()
@@ -169,11 +181,6 @@ class Gateway:
     def _alert(self) -> None:
         if self._alerts:
             self._alerts.check()
-
-
-async def _in_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
-    """Run what may wait for the disk elsewhere than on the event loop; cancelled, it goes on there."""
-    return await run_sync(function, *args, abandon_on_cancel=True)
 
 
 def _opened(settings: GatewaySettings) -> tuple[Model, ...]:

@@ -45,22 +45,6 @@ def content_terms(text: str) -> list[str]:
     return [stem(term) for term in found if term not in _LIGHT_TERMS]
 
 
-def in_order(said: Sequence[str], stated: Sequence[str]) -> float:
-    """Length of the longest common subsequence of the terms that both have, as a share of them."""
-    both = set(said) & set(stated)
-    mine = [term for term in dict.fromkeys(said) if term in both]
-    theirs = [term for term in stated if term in both]
-    if len(mine) < 2:
-        return 1.0
-    lengths = [0] * (len(theirs) + 1)
-    for term in mine:
-        row = [0]
-        for at, other in enumerate(theirs):
-            row.append(lengths[at] + 1 if term == other else max(row[-1], lengths[at + 1]))
-        lengths = row
-    return lengths[-1] / len(mine)
-
-
 def near(said: Sequence[str], stated: Sequence[str]) -> float:
     """The share of neighbouring terms of a claim that are within `NEAR` terms of each other in its source."""
     pairs = [(one, other) for one, other in pairwise(said) if one != other]

@@ -30,9 +30,11 @@ class Draft:
 
     def add(self, verdict: Verdict) -> AnswerSentence | None:
         """Take a verdict in; the sentence to show, or None where it is not supported or was said before."""
-        self.verdicts.append(verdict)
         text = verdict.claim.text
-        if not verdict.supported or any(text == each.text for each in self.sentences):
+        if any(text == each.claim.text for each in self.verdicts):
+            return None
+        self.verdicts.append(verdict)
+        if not verdict.supported:
             return None
         numbers = {
             self.cite(self.passages[support.number - 1], support.start, support.end, support.score)

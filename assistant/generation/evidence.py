@@ -1,17 +1,18 @@
 """Evidence: the sentences of passages that speak for a claim, and how strongly they do, as signals."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.generation.content import EMPTY, content_terms, in_order, near
-from assistant.generation.polarity import PASSIVE
+from assistant.confidence import REREAD_FROM
+from assistant.generation.content import EMPTY, content_terms, near
 from assistant.support import PassageTokens
 from index.embedder import TokenEmbeddings
 from index.schema import Passage
-from index.sentences import Sentence, sentences
+from index.sentences import sentences
 from index.text import word_spans
 
 MOST_SENTENCES = 3
@@ -19,9 +20,6 @@ MOST_SENTENCES = 3
 
 ADDS = 0.06
 """Mean support that another sentence has to add to be worth citing: a word in ten said better."""
-
-WEAK = 0.5
-"""Support below which a claim's word counts as not said: see `assistant.confidence.UNSUPPORTED`."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,13 @@ class Finder:
     def _pool(
         self, groups: Sequence[NDArray[np.float32]], number: int, passage: Passage
     ) -> _Pool | None:
-        found = sentences(passage.body) or [Sentence(0, len(passage.body))]
-        texts = [_place(passage), *(passage.body[each.start : each.end] for each in found)]
-        vectors = [each.vectors for each in self._tokens.of(texts)]
-        if not passage.body.strip():
+        body = passage.body
+        # What a passage asks it does not say.
+        found = [each for each in sentences(body) if body[each.end - 1] != "?"]
+        if not found:
             return None
+        texts = [_place(passage), *(body[each.start : each.end] for each in found)]
+        vectors = [each.vectors for each in self._tokens.of(texts)]
         support = np.stack([_support(groups, each) for each in vectors], axis=1)
         start = passage.chunk.body_start
         spans = [Span(number, start + each.start, start + each.end) for each in found]
@@ -150,27 +150,18 @@ def _place(passage: Passage) -> str:
 
 
 def signals(claim: str, evidence: Evidence, rerank: float, likeness: float) -> dict[str, float]:
-    """What speaks for and against a claim.
+    """What speaks for and against a claim; `rerank` and `likeness` are of the claim and the evidence.
 
-    `rerank`: the cross-encoder's logit of claim and evidence; `likeness`: of their embeddings; `support`,
-    `least`: mean and least support of the claim's words, `weak`: share of those hardly supported; `overlap`: share
-    of its terms that the evidence or its place holds, `own`: number that it does not; `order`: how far
-    the terms they share come in the same order, `near`: share of the claim's neighbouring terms that are near each
-    other there, `voice`: one of the two says it in the passive; `size`: terms of the claim.
+    `rerank`: the cross-encoder's logit, kept within what it separates; `likeness`: of their embeddings; `least`: the
+    least support of a word of the claim; `own`: logarithm of one more than the terms that neither evidence nor
+    place holds; `near`: share of its neighbouring terms that are near each other there.
     """
     said, stated = content_terms(claim), content_terms(evidence.text)
-    known = {*stated, *content_terms(evidence.place)}
-    own = [term for term in dict.fromkeys(said) if term not in known]
+    own = set(said) - {*stated, *content_terms(evidence.place)}
     return {
-        "rerank": max(-8.0, rerank),
+        "rerank": max(REREAD_FROM, rerank),
         "likeness": likeness,
-        "support": float(evidence.support.mean()),
         "least": float(evidence.support.min()),
-        "weak": float((evidence.support < WEAK).mean()),
-        "overlap": 1 - len(own) / max(1, len(set(said))),
-        "own": float(np.log1p(len(own))),
-        "order": in_order(said, stated),
+        "own": math.log1p(len(own)),
         "near": near(said, stated),
-        "voice": float(bool(PASSIVE.search(claim)) != bool(PASSIVE.search(evidence.text))),
-        "size": float(np.log1p(len(said))),
     }

@@ -21,11 +21,14 @@ _REACH = 3
 """Words of content that a negation denies, within its clause."""
 
 _CLAUSE = re.compile(
-    r"[,.;:!?()]|\b(?:but|because|so that|unless|until|if|when|which|while|although|and)\b", re.I
+    r"[,.;:!?()]|\b(?:but|because|so that|unless|until|if|when|which|while|although|and|in|on|at|for|from|by|with)\b",
+    re.I,
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 
-PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being)\s+(?:\w+ly\s+)?\w+(?:ed|en|wn|lt|ght)\b")
+_PASSIVE = re.compile(
+    r"\b(?:is|are|was|were|be|been|being)\s+(?:\w+ly\s+)?\w+(?:ed|en|wn|lt|ght)\b"
+)
 
 _REACH_OF_RELATION = 12
 """Terms between which a source's words may belong to one relation."""
@@ -40,7 +43,7 @@ _OPPOSITES = [
         " create/delete upper/lower higher/lower faster/slower largest/smallest highest/lowest accept/reject"
         " older/newer older/newest stable/unstable secure/insecure supported/unsupported synchronous/asynchronous"
         " encrypted/unencrypted inbound/outbound north/south east/west easy/hard same/different all/none"
-        " stateless/stateful mutable/immutable earlier/later inside/outside import/export"
+        " stateless/stateful mutable/immutable earlier/later inside/outside import/export change/unchanged modify/unchanged"
     ).split()
 ]
 _OPPOSED = {word for pair in _OPPOSITES for word in pair}
@@ -90,7 +93,7 @@ def turns_round(sentence: str, source: str) -> tuple[str, str, str] | None:
     """Three terms that follow each other in a sentence and stand the other way round in its source, as in "B depends on
     A" for "A depends on B"; None if there are none, or one of the two is in the passive.
     """
-    if bool(PASSIVE.search(sentence)) != bool(PASSIVE.search(source)):
+    if bool(_PASSIVE.search(sentence)) != bool(_PASSIVE.search(source)):
         return None
     places: dict[str, list[int]] = {}
     for at, term in enumerate(terms(source)):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from assistant.confidence import Model
 from assistant.generation.claims import Claim
+from assistant.generation.content import content_terms
 from assistant.generation.evidence import Evidence, Finder, signals
 from assistant.generation.literals import Source
 from assistant.generation.polarity import contradicts, turns_round
@@ -35,6 +36,12 @@ LONGEST = 1200
 
 Numbered = Sequence[tuple[int, Passage]]
 """Passages with their numbers, from 1."""
+
+FEWEST = 2
+FEWEST_OF_PRONOUN = 3
+"""Terms below which a sentence fits too much: "They are encrypted" does not even say what is."""
+
+_PRONOUN = re.compile(r"(?:it|they|this|these|that|those|he|she)\b", re.I)
 
 _OF_ITSELF = re.compile(
     r"\b(?:I|I['’](?:m|ve|d|ll)|(?i:me|my|myself|as an? (?:ai|assistant|language model)"
@@ -93,8 +100,9 @@ class Verifier:
 
     def check(self, claim: Claim, passages: Sequence[Passage]) -> Verdict:
         """Check a claim against the passages it cites, then against the others one by one."""
-        if len(claim.text) > LONGEST or not terms(claim.text):
-            return _unsupported(claim, "It says nothing that can be checked.")
+        fewest = FEWEST_OF_PRONOUN if _PRONOUN.match(claim.text) else FEWEST
+        if len(claim.text) > LONGEST or len(set(content_terms(claim.text))) < fewest:
+            return _unsupported(claim, "It says too little or too much to be checked.")
         if claim.text.endswith("?"):
             return _unsupported(claim, "It asks, and says nothing.")
         numbered = list(enumerate(passages[:MOST_PASSAGES], 1))

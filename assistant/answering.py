@@ -16,7 +16,7 @@ from assistant.events import AnswerEvent, Citations, Final, Said
 from assistant.gateway.errors import GatewayError, NoRoute
 from assistant.gateway.gateway import Gateway
 from assistant.gateway.limits import CallerLimits
-from assistant.gateway.schema import Call, Completed, Payer
+from assistant.gateway.schema import UNLABELLED, Call, Completed, Payer
 from assistant.generation.claims import Claim, ClaimStream
 from assistant.generation.draft import Draft
 from assistant.generation.outcome import Writing, composed
@@ -171,7 +171,7 @@ def _call(writing: Writing, caller: Caller, payer: Payer) -> Call:
 
 
 def _labels(packed: Packed) -> Labels:
-    return frozenset().union(*(each.document.access for each in packed.passages))
+    return frozenset().union(*(each.document.access or {UNLABELLED} for each in packed.passages))
 
 
 def _told(answer: Answer) -> Iterator[AnswerEvent]:

@@ -32,7 +32,7 @@ from assistant.schema import (
     Suggestions,
 )
 from assistant.sources import Sources
-from assistant.streaming import EventStream
+from assistant.streaming import CLIENT_CLOSED, BodyLimit, EventStream, Left, while_waited_for
 from assistant.usage import add_usage
 
 log = logging.getLogger("casebook.api")
@@ -68,6 +68,8 @@ MAX_HITS = 100
 
 MAX_BODY = 1024 * 1024
 """Bytes; twenty turns of ordinary answers take a tenth of it."""
+
+TOO_LARGE = "the body is over 1 MiB: a conversation has at most 20 turns, send the last ones"
 
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"model": problems.Problem, "description": "Not signed in, or not with what holds"},
@@ -134,15 +136,14 @@ def create_app(
 
 
 def _guard(app: FastAPI) -> None:
+    app.add_middleware(BodyLimit, most=MAX_BODY, detail=TOO_LARGE)
+
     @app.middleware("http")
     async def headers(request: Request, call_next: Any) -> Response:
         size = request.headers.get("content-length", "0")
         response: Response
         if size.isdecimal() and int(size) > MAX_BODY:
-            detail = (
-                "the body is over 1 MiB: a conversation has at most 20 turns, send the last ones"
-            )
-            response = problems.problem(413, "Too large", detail)
+            response = problems.problem(413, "Too large", TOO_LARGE)
         else:
             response = await call_next(request)
         response.headers.update(HEADERS)
@@ -159,7 +160,10 @@ def _add_answers(app: FastAPI, answering: Answering) -> None:
         language model writes, `citations` come again whenever there are more of them.
         """
         if "text/event-stream" not in request.headers.get("accept", ""):
-            return await answering.answer(question, caller)
+            try:
+                return await while_waited_for(request, answering.answer(question, caller))
+            except Left:
+                return Response(status_code=CLIENT_CLOSED)
         events = answering.stream(question, caller)
         # What can fail does so before the first event, and is still told by a status.
         first = await anext(events)
@@ -170,8 +174,14 @@ async def _sent(
     first: AnswerEvent, rest: AsyncGenerator[AnswerEvent, None]
 ) -> AsyncGenerator[bytes, None]:
     yield _event(first)
-    async for event in rest:
-        yield _event(event)
+    try:
+        async for event in rest:
+            yield _event(event)
+    except Exception:
+        # The border of a response that has begun: its status is sent, so the client is told this way.
+        log.exception("an answer broke off")
+        told = problems.Problem(title="Internal error", status=500, detail=problems.UNEXPECTED)
+        yield format_sse_event(event="error", data_str=told.model_dump_json(exclude_none=True))
 
 
 def _event(event: AnswerEvent) -> bytes:

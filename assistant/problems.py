@@ -15,6 +15,8 @@ from index.errors import CasebookError
 
 log = logging.getLogger("casebook.api")
 
+UNEXPECTED = "something unexpected went wrong here: the service's log has the details"
+
 SEND = 'send UTF-8 JSON, like {"question": "…"}'
 
 
@@ -59,6 +61,11 @@ def install(app: FastAPI) -> None:
     def casebook_error(request: Request, error: CasebookError) -> ProblemResponse:
         log.warning("%s %s: %s", request.method, request.url.path, error)
         return from_error(error)
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> ProblemResponse:
+        # Starlette raises it again behind this answer, so that the server's log has all of it.
+        return problem(500, "Internal error", UNEXPECTED)
 
     @app.exception_handler(RequestValidationError)
     def invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:

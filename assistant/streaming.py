@@ -1,11 +1,16 @@
-"""Streams: events that are made as they are sent, and not a moment longer."""
+"""Streams: what comes in is bounded, and what goes out is made as long as somebody waits for it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 from fastapi.sse import EventSourceResponse
-from starlette.types import Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from index.errors import CasebookError
 
 
 class EventStream(EventSourceResponse):
@@ -26,3 +31,60 @@ class EventStream(EventSourceResponse):
         """Send the events."""
         async with aclosing(self._made_from), aclosing(self._body):
             await super().__call__(scope, receive, send)
+
+
+T = TypeVar("T")
+
+CLIENT_CLOSED = 499
+"""nginx's status for a client that went away; nobody reads it."""
+
+
+class Left(Exception):
+    """The client went away before it was answered."""
+
+
+async def while_waited_for(request: Request, answer: Awaitable[T]) -> T:
+    """An answer in one piece; the work for it ends, and `Left` is raised, when the client goes away."""
+    outcome: list[T] = []
+    problem: list[CasebookError] = []
+
+    async def work() -> None:
+        try:
+            outcome.append(await answer)
+        except CasebookError as error:  # as itself, not in a group
+            problem.append(error)
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        tasks.cancel_scope.cancel()
+    if problem:
+        raise problem[0]
+    if not outcome:
+        raise Left
+    return outcome[0]
+
+
+class BodyLimit:
+    """An application whose requests' bodies are no longer than `most` bytes, whatever they announce."""
+
+    def __init__(self, app: ASGIApp, most: int, detail: str) -> None:
+        self.app = app
+        self.most = most
+        self.detail = detail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting what comes."""
+        came = 0
+
+        async def counted() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self.most:
+                raise HTTPException(413, self.detail)
+            return message
+
+        await self.app(scope, counted if scope["type"] == "http" else receive, send)

@@ -1,6 +1,6 @@
 """What language models were used for, over HTTP: the ledger's figures, for administrators."""
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +10,8 @@ from fastapi.responses import FileResponse
 from assistant import problems
 from assistant.access.routes import Administrator
 from assistant.gateway.ledger import Ledger
-from assistant.gateway.usage import By, UsageReport, csv_text, report
+from assistant.gateway.usage import DAYS, By, UsageReport, csv_text, first_day, report
 from index.errors import InvalidInput
-
-DAYS = 30
 
 Since = Annotated[date | None, Query(description=f"first day [of the last {DAYS}]")]
 Until = Annotated[date | None, Query(description="last day, in UTC [today]")]
@@ -22,7 +20,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": problems.Problem, "description": "Not signed in, or not with what holds"},
     403: {"model": problems.Problem, "description": "Not for this caller"},
     422: {"model": problems.Problem, "description": "The input can't be used"},
-    502: {"model": problems.Problem, "description": "The ledger can't be read"},
+    503: {"model": problems.Problem, "description": "The ledger can't be read"},
 }
 
 
@@ -54,7 +52,7 @@ def add_usage(app: FastAPI, ledger: Ledger, web: Path) -> None:
 
 def _report(ledger: Ledger, since: date | None, until: date | None) -> UsageReport:
     last = until or ledger.now().astimezone(UTC).date()
-    first = since or last - timedelta(days=DAYS - 1)
+    first = since or first_day(last)
     if first > last:
         raise InvalidInput(f"since={first} is after until={last}: give the earlier first")
     return report(ledger, first, last)

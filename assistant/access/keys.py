@@ -34,6 +34,9 @@ SEEN_AT_MOST_EVERY = timedelta(minutes=1)
 
 MAX_NAME = 100
 
+KINDS = ("anonymous", "oidc", "local")
+"""Of callers without a key, whose use is accounted for under `kind:name`."""
+
 FORMAT = 2
 """Format 1 had no teams. It is read as it is, and becomes format 2 when the next key is made: a file
 that can only be read still opens, and so does a version of Casebook that is being replaced."""
@@ -226,6 +229,11 @@ def _check(key: Key) -> None:
     if not key.name.strip() or not key.name.isprintable() or len(key.name) > MAX_NAME:
         raise InvalidInput(
             f"{key.name!r} can't name a key: give 1 to {MAX_NAME} characters without line breaks"
+        )
+    if key.name.partition(":")[0] in KINDS:
+        raise InvalidInput(
+            f"{key.name!r} would be taken for a caller without a key: choose a name that does not "
+            f"begin with {', '.join(f'{kind}:' for kind in KINDS)}"
         )
     for label in sorted(key.labels):
         if not _one_name(label):

@@ -15,6 +15,11 @@ from assistant.gateway.schema import Call, Delta, Usage
 from assistant.gateway.settings import Price, Timeouts
 from index.embedder import llm_tokens
 
+NOT_TAKEN_UP = frozenset(
+    ("rate_limited", "server_error", "unauthorized", "bad_request", "refused", "timeout_connect")
+)
+"""Outcomes of tries that no model has read anything of, which no provider charges for."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -133,8 +138,11 @@ class Try:
         )
 
     def _used(self) -> tuple[Usage | None, bool]:
-        """Tokens used, and whether they were counted here: tiktoken's, where the provider gave none."""
-        if self._usage is not None or not self.spoke:
+        """Tokens used, and whether they were counted here: tiktoken's, where the provider gave none.
+
+        A try that it may have taken up counts, or hanging up early would be a way past every budget.
+        """
+        if self._usage is not None or (not self.spoke and self.outcome in NOT_TAKEN_UP):
             return self._usage, False
         return Usage(self.call.tokens, llm_tokens()("".join(self._texts))), True
 

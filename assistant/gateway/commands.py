@@ -1,7 +1,7 @@
 """`casebook usage`: what models were used for, and what it cost."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -34,13 +34,13 @@ def usage_command(ledger: "Callable[[], Ledger]") -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
     def usage(since: str | None, until: str | None, by: "By", as_csv: bool, as_json: bool) -> None:
         """Show what models were used for: requests, tokens, cost, and how full the budgets are."""
-        from assistant.gateway.usage import csv_text, report
+        from assistant.gateway.usage import csv_text, first_day, report
 
         if as_csv and as_json:
             raise InvalidInput("--csv and --json are two forms of the same: give one")
         opened = ledger()
         last = _date("--until", until) if until else opened.now().astimezone(UTC).date()
-        first = _date("--since", since) if since else last - timedelta(days=DAYS - 1)
+        first = _date("--since", since) if since else first_day(last)
         if first > last:
             raise InvalidInput(f"--since {first} is after --until {last}: give the earlier first")
         found = report(opened, first, last)

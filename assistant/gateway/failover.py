@@ -39,16 +39,24 @@ class Failover:
         self._breakers: dict[str, Breaker] = {}
 
     async def stream(
-        self, call: Call, route: Sequence[Model], attempts: list[Attempt], deadline: float
+        self,
+        call: Call,
+        route: Sequence[Model],
+        attempts: list[Attempt],
+        deadline: float,
+        reserve_more: Callable[[], Awaitable[None]],
     ) -> AsyncGenerator[Event, None]:
         """Texts of one model, then `Completed`. Each try is added to `attempts`, however it ends.
 
-        `deadline` is by the clock that was passed in. Raises `NotAnswered`, or `StreamBroken` once a
-        text was given: nothing is joined to that.
+        `deadline` is by the clock that was passed in; `reserve_more` is called before a try where the
+        one before it used something. Raises `NotAnswered`, or `StreamBroken` once a text was given:
+        nothing is joined to that; and what `reserve_more` raises.
         """
         notes: list[str] = []
         for model in route:
             for tried in range(1, TRIES_PER_MODEL + 1):
+                if attempts and attempts[-1].usage is not None:
+                    await reserve_more()
                 permit = self._breaker(model).admit()
                 if permit is None:
                     notes.append(f"{model.name}: not asked, it failed too often of late")

@@ -116,7 +116,15 @@ class Gateway:
             reservation = await self._on_ledger(self._reserve, call, route)
         attempts: list[Attempt] = []
         texts: list[str] = []
-        events = self._failover.stream(call, route, attempts, deadline)
+
+        async def reserve_more() -> None:
+            tokens, dollars = _charged(attempts)
+            most = _most(call, route)
+            await self._on_ledger(
+                self.ledger.extend, reservation, tokens + most[0], dollars + most[1]
+            )
+
+        events = self._failover.stream(call, route, attempts, deadline, reserve_more)
         try:
             async with aclosing(events):
                 async for event in events:
@@ -153,16 +161,8 @@ class Gateway:
             )
 
     def _reserve(self, call: Call, route: Sequence[Model]) -> Reservation:
-        """Reserve what the dearest model on the route may use."""
-        most = [Usage(call.tokens, output_of(model.provider.entry, call)) for model in route]
-        dollars = [
-            cost(model.price, usage)
-            for model, usage in zip(route, most, strict=True)
-            if model.price is not None
-        ]
-        tokens = max(usage.input + usage.output for usage in most)
         try:
-            return self.ledger.reserve(call.payer, tokens, max(dollars, default=Decimal(0)))
+            return self.ledger.reserve(call.payer, *_most(call, route))
         finally:
             self._alert()
 
@@ -181,6 +181,23 @@ class Gateway:
     def _alert(self) -> None:
         if self._alerts:
             self._alerts.check()
+
+
+def _most(call: Call, route: Sequence[Model]) -> tuple[int, Decimal]:
+    """The tokens and dollars that one try may use, at the dearest model on the route."""
+    most = [Usage(call.tokens, output_of(model.provider.entry, call)) for model in route]
+    dollars = [
+        cost(model.price, usage)
+        for model, usage in zip(route, most, strict=True)
+        if model.price is not None
+    ]
+    return max(usage.input + usage.output for usage in most), max(dollars, default=Decimal(0))
+
+
+def _charged(attempts: Sequence[Attempt]) -> tuple[int, Decimal]:
+    """The tokens and dollars that tries have used so far."""
+    tokens = sum(each.usage.input + each.usage.output for each in attempts if each.usage)
+    return tokens, sum((each.cost or Decimal(0) for each in attempts), Decimal(0))
 
 
 def _opened(settings: GatewaySettings) -> tuple[Model, ...]:

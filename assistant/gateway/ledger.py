@@ -126,6 +126,25 @@ class Ledger:
             raise OverBudget(refusal)
         return made
 
+    def extend(self, reservation: Reservation, tokens: int, dollars: Decimal) -> None:
+        """Reserve so much for a call in place of what is reserved: what it has used and another try may
+        use. Raises `OverBudget` as `reserve` does; then the call keeps what it had.
+        """
+        with self.file.write() as db:
+            where = "FROM reservations WHERE call_id = ?"
+            held = db.execute(f"SELECT tokens, cost {where}", (reservation.call_id,)).fetchone()
+            if held is None:  # it was given up for lost, and settles as what it was
+                return
+            more = Amounts(0, tokens - held["tokens"], dollars - dollars_of(held["cost"]))
+            refusal = self._refusal(db, reservation, more)
+            if refusal is None:
+                db.execute(
+                    "UPDATE reservations SET tokens = ?, cost = ? WHERE call_id = ?",
+                    (within(tokens), nano_of(dollars), reservation.call_id),
+                )
+        if refusal is not None:
+            raise OverBudget(refusal)
+
     def settle(self, reservation: Reservation, attempts: Sequence[Attempt]) -> None:
         """Put what was used in place of what was reserved; a second time does nothing.
 

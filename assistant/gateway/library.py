@@ -90,6 +90,7 @@ class LibraryProvider:
         async with aclosing(asked(model, _history(messages), settings)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Delta):
+                    piece = Delta(_encodable(piece.text))
                     if len(piece.text) > room:
                         yield Delta(piece.text[:room])
                         yield Ended(None, truncated=True)
@@ -193,12 +194,19 @@ def _piece(event: ModelResponseStreamEvent) -> Delta | Thinking | None:
     return None
 
 
+def _encodable(text: str) -> str:
+    """A text without halves of surrogate pairs: JSON can hold one, UTF-8 and tokenizers can't."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _ended(response: ModelResponse, whole: bool) -> Ended:
     """The end of a response; raises `Failure` where it is none, or nothing was said."""
     usage = _usage(response.usage)
     reason = (response.provider_details or {}).get("finish_reason")
     if not whole or reason is None:
         raise Failure("broken", "ended early", usage=usage)
+    if response.finish_reason == "content_filter":
+        raise Failure("bad_request", "a content filter refused it", usage=usage)
     if not response.text or response.finish_reason not in ("stop", "length"):
         raise Failure("invalid_response", "no answer", usage=usage)
     return Ended(usage, truncated=response.finish_reason == "length")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from assistant.gateway.errors import NoRoute
-from assistant.gateway.schema import Call
+from assistant.gateway.schema import UNLABELLED, Call
 from assistant.gateway.settings import GatewaySettings, ModelEntry, Rule
 from index.schema import Labels
 
@@ -45,7 +45,11 @@ class Router:
         return self._models_of(rules)
 
     def _for_labels(self, labels: Labels) -> Iterator[Rule]:
-        return (r for r in self._rules if r.labels is None or not labels.isdisjoint(r.labels))
+        return (
+            rule
+            for rule in self._rules
+            if rule.labels is None or UNLABELLED in labels or not labels.isdisjoint(rule.labels)
+        )
 
     def _models_of(self, rules: Sequence[Rule]) -> tuple[ModelEntry, ...]:
         names = list(dict.fromkeys(rules[0].models)) if rules else list(self._models)

@@ -25,6 +25,11 @@ class Payer:
     team: str = ""
 
 
+UNLABELLED = ""
+"""Stands among the labels of a call where a document carries none: only administrators read it, and
+every rule that speaks of labels applies to it."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One thing asked of a language model.

@@ -18,6 +18,9 @@ from assistant.gateway.settings import Budget
 
 By = Literal["day", "team", "model", "key"]
 
+DAYS = 30
+"""Days of a report for which no first one is named."""
+
 Dollars = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", str, when_used="json")]
 """US dollars: exact, so a string in JSON, never with an exponent."""
 
@@ -124,6 +127,11 @@ def report(ledger: Ledger, since: date, until: date) -> UsageReport:
             by_key=[KeyTotals(key=name, **dict(t)) for name, t in by["key"].items()],
             budgets=list(_budgets(db, ledger.budgets, ledger.now().astimezone(UTC).date())),
         )
+
+
+def first_day(last: date) -> date:
+    """The first of the `DAYS` that end with `last`; there is none before the year 1."""
+    return date.fromordinal(max(1, last.toordinal() - DAYS + 1))
 
 
 LISTS = (

@@ -88,8 +88,9 @@ def _not_given(writing: Writing) -> str | None:
             "The model wrote nothing that could be checked: these are the sources' own sentences."
         )
     if len(draft.sentences) < max(1, KEPT_AT_LEAST * len(draft.verdicts)):
+        broken = f"{writing.problem} " if writing.problem else ""
         return (
-            f"Of {_count(len(draft.verdicts))} that the model wrote, the sources do not support "
+            f"{broken}Of {_count(len(draft.verdicts))} that the model wrote, the sources do not support "
             f"{draft.removed}: these are the sources' own sentences instead."
         )
     return None

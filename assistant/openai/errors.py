@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from assistant.openai.schema import ErrorBody, ErrorDetail
+from assistant.problems import UNEXPECTED
 from index.errors import CasebookError, InvalidInput
 
 log = logging.getLogger("casebook.openai")
@@ -50,6 +51,9 @@ class OpenAIRoute(APIRoute):
                 status = 400 if isinstance(error, InvalidInput) else error.status
                 headers = getattr(error, "headers", RETRY_AFTER if status == 503 else {})
                 return _response(openai_error(status, str(error)), status, headers)
+            except Exception:
+                log.exception("%s %s", request.method, request.url.path)
+                return _response(openai_error(500, UNEXPECTED), 500)
 
         return handled
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
@@ -31,8 +30,9 @@ from assistant.openai.schema import (
     PromptTokensDetails,
 )
 from assistant.openai.text import AnswerText
+from assistant.problems import UNEXPECTED
 from assistant.schema import Answer, AskRequest
-from assistant.streaming import EventStream
+from assistant.streaming import CLIENT_CLOSED, EventStream, Left, while_waited_for
 from index.errors import CasebookError, NotFound
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ MODEL = "casebook"
 
 MADE = 1764028800
 """When the model was made, which OpenAI's shape asks for: 2025-11-25."""
-
-CLIENT_CLOSED = 499
-"""nginx's status for a client that went away; nobody reads it."""
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request can't be answered as it is"},
@@ -143,25 +140,11 @@ async def _whole(
     caller: Caller,
     completion: _Completion,
 ) -> ChatCompletion | Response:
-    """The answer in one piece; the work for it ends when the client goes away."""
-    answer: Answer | None = None
-    problem: CasebookError | None = None
-
-    async def watch(scope: anyio.CancelScope) -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch, tasks.cancel_scope)
-        try:
-            answer = await answering.answer(question, caller)
-        except CasebookError as error:
-            problem = error
-        tasks.cancel_scope.cancel()
-    if problem:
-        raise problem
-    return completion.whole(answer) if answer else Response(status_code=CLIENT_CLOSED)
+    try:
+        answer = await while_waited_for(request, answering.answer(question, caller))
+    except Left:
+        return Response(status_code=CLIENT_CLOSED)
+    return completion.whole(answer)
 
 
 async def _told(
@@ -186,6 +169,11 @@ async def _told(
     except CasebookError as error:
         log.warning("a stream ended early: %s", error)
         yield _event(openai_error(error.status, str(error)))
+        return
+    except Exception:
+        # The border of a response that has begun: its status is sent, so the client is told this way.
+        log.exception("a stream broke off")
+        yield _event(openai_error(500, UNEXPECTED))
         return
     yield format_sse_event(data_str="[DONE]")
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assistant.schema import MAX_TURNS, AskRequest, Turn
+from assistant.schema import MAX_QUESTION, MAX_TURNS, AskRequest, Turn
 from index.errors import InvalidInput
 
 
@@ -70,8 +70,12 @@ class ChatRequest(_Received):
             raise InvalidInput("messages: none is from the user, so there is no question")
         *earlier, (question, _) = turns
         try:
-            conversation = [Turn(question=asked, answer=said) for asked, said in earlier]
-            return AskRequest(question=question, conversation=conversation[-MAX_TURNS:])
+            conversation = [
+                # What was said earlier is cut rather than refused: the client can't take it back.
+                Turn(question=asked[:MAX_QUESTION], answer=said[: 20 * MAX_QUESTION])
+                for asked, said in earlier[-MAX_TURNS:]
+            ]
+            return AskRequest(question=question, conversation=conversation)
         except ValidationError as error:
             told = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise InvalidInput(f"messages: {told}") from error

@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+from assistant.access.authenticate import Authenticator
 from assistant.access.caller import Caller, anonymous
 from assistant.answering import Answering
+from assistant.api import create_app
 from assistant.assistant import Assistant
 from assistant.events import AnswerEvent, Citations, Final, Said
 from assistant.gateway.errors import TooManyRequests
 from assistant.gateway.gateway import Gateway
 from assistant.gateway.settings import GatewaySettings
+from assistant.jobs import Jobs
 from assistant.schema import Answer, AskRequest, Turn
+from assistant.sources import Sources
 from tests.assistant.gateway.misbehaving import Misbehaving
 from tests.conftest import PUBLIC, READER, World
 
@@ -286,3 +291,29 @@ def test_both_sides_of_a_disagreement_are_cited(world: World, tmp_path: Path) ->
     assert "disagree" in (answer.notice or "")
     quotes = {citation.quote for citation in answer.citations}
     assert quotes == {f"The audit log is kept for {hours} hours." for hours in (24, 48)}
+
+
+def test_an_unexpected_failure_of_the_check_is_told_to_whoever_waits(
+    assistant: Assistant, provider: Misbehaving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("assistant.generation.verify.Verifier.check", broken)
+    answering = Answering(assistant, Gateway(settings_of(provider, tmp_path)))
+    app = create_app(
+        answering,
+        Jobs(lambda names, report: pytest.fail("no ingestion"), tmp_path / "jobs.json"),
+        Sources(assistant.reader, {}),
+        Authenticator(None, None, READER),
+    )
+    # Not entered: that would close the assistant of the whole session.
+    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    streamed = client.post(
+        "/ask", json={"question": QUESTION}, headers={"Accept": "text/event-stream"}
+    )
+    assert "event: error" in streamed.text
+    assert "ZeroDivision" not in streamed.text
+    whole = client.post("/ask", json={"question": QUESTION})
+    assert whole.status_code == 500
+    assert whole.headers["content-type"] == "application/problem+json"

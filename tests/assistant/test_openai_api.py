@@ -173,6 +173,14 @@ def test_of_a_long_conversation_the_last_turns_count(tmp_path: Path) -> None:
     assert [t.question for t in scripted.asked[0].conversation] == [str(i) for i in range(29, 49)]
 
 
+def test_a_turn_that_no_longer_counts_may_be_of_any_length(tmp_path: Path) -> None:
+    scripted = Scripted([Final(AN_ANSWER)])
+    messages = [{"role": "user", "content": "x" * 4001}]
+    messages += [{"role": "user", "content": str(i)} for i in range(21)]
+    assert sent_to(scripted, tmp_path, messages).status_code == 200
+    assert [t.question for t in scripted.asked[0].conversation] == [str(i) for i in range(20)]
+
+
 # --- what a model writes ----------------------------------------------------------------------
 
 

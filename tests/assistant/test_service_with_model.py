@@ -152,18 +152,21 @@ def test_usage_is_for_administrators_and_adds_up(service: Service) -> None:
         assert client.get("/usage").status_code == 403
         assert client.get("/usage.csv").status_code == 403
     with service.client() as client:
+        asked(client)
         assert client.get("/usage").status_code == 401
         assert client.get("/dashboard").status_code == 200
     with service.client("root") as client:
         report = client.get("/usage").json()
         lines = client.get("/usage.csv", params={"by": "team"}).text.splitlines()
         wrong = client.get("/usage", params={"since": "2026-02-02", "until": "2026-01-01"})
+        early = client.get("/usage", params={"until": "0001-01-02"})
     seen = [each.usage for each in service.provider.exchanges if each.usage]
     assert report["totals"]["output_tokens"] >= sum(each["completion_tokens"] for each in seen)
     assert {"payments", ""} == {row["team"] for row in report["by_team"]}
     assert sum(row["requests"] for row in report["by_key"]) == report["totals"]["requests"]
     assert lines[0].startswith("team,requests,")
     assert wrong.status_code == 422
+    assert early.json()["since"] == "0001-01-01"
 
 
 def test_the_command_line_tells_the_same_usage(

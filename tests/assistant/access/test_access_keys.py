@@ -423,3 +423,8 @@ def test_a_name_that_is_also_another_machine_is_not_this_one(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(InvalidInput):
         check_bind("both.example", Authenticator(None, None, ANONYMOUS))
+
+
+def test_a_key_can_not_be_taken_for_a_caller_without_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="does not begin with"):
+        KeyStore(tmp_path / "keys.sqlite").create("oidc:alice", ["public"])

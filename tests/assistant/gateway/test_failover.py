@@ -67,6 +67,7 @@ class World:
     def __init__(self, timeouts: Timeouts | None = None, jitter: float = 0.5) -> None:
         self.timeouts = timeouts or Timeouts()
         self.moved = 0.0
+        self.reserved = 0
         self.slept: list[float] = []
         self.attempts: list[Attempt] = []
         self.events: list[Event] = []
@@ -85,11 +86,14 @@ class World:
         self.attempts, self.events = [], []
         route = [Model(provider, price) for provider in providers]
         deadline = self.clock() + self.timeouts.total
-        stream = self.failover.stream(call(), route, self.attempts, deadline)
+        stream = self.failover.stream(call(), route, self.attempts, deadline, self.reserve_more)
         async with aclosing(stream) as events:
             async for event in events:
                 self.events.append(event)
         assert not any(provider.open for provider in providers)
+
+    async def reserve_more(self) -> None:
+        self.reserved += 1
 
     @property
     def text(self) -> str:
@@ -304,7 +308,9 @@ async def test_bad_calls_and_slow_readers_are_not_the_models_fault() -> None:
 async def test_closing_early_is_recorded_as_cancelled() -> None:
     world, one = World(), Scripted("one", WELL)
     attempts: list[Attempt] = []
-    events = world.failover.stream(call(), [Model(one, None)], attempts, world.clock() + 60)
+    events = world.failover.stream(
+        call(), [Model(one, None)], attempts, world.clock() + 60, world.reserve_more
+    )
     async with aclosing(events):
         assert await anext(events) == Delta("a ")
     (attempt,) = attempts

@@ -269,3 +269,33 @@ def test_without_models_nothing_heavy_is_loaded(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_hanging_up_before_the_first_word_is_no_way_past_a_budget(tmp_path: Path) -> None:
+    budgets = [Budget(per="key", tokens=100)]
+    async with (
+        PlainServer(*[silence] * 9) as server,
+        gateway(tmp_path, entry(server.address), budgets=budgets) as model,
+    ):
+        refused = 0
+        for _ in range(9):
+            with anyio.move_on_after(0.3):
+                try:
+                    await ask(model)
+                except OverBudget:
+                    refused += 1
+        used = sum(tokens for _, _, tokens, _ in logged(tmp_path))
+    assert refused > 0
+    assert 0 < used <= 100
+
+
+async def test_each_further_try_is_reserved_as_well(tmp_path: Path) -> None:
+    empty = streamed("", usage={"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150})
+    budgets = [Budget(per="key", tokens=200)]
+    async with (
+        PlainServer(empty, empty) as server,
+        gateway(tmp_path, entry(server.address), budgets=budgets) as model,
+    ):
+        with pytest.raises(OverBudget):
+            await ask(model)
+        assert [outcome for _, outcome, *_ in logged(tmp_path)] == ["invalid_response"]

@@ -58,6 +58,18 @@ async def test_a_stream_comes_piece_by_piece(tmp_path: Path, secret: str) -> Non
     assert request.body["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_half_a_character_is_replaced(tmp_path: Path, stream: bool) -> None:
+    text = "Half \ud83d of it."
+    script = streamed(text) if stream else whole(text)
+    async with (
+        PlainServer(script) as server,
+        gateway(tmp_path, entry(server.address, stream=stream)) as model,
+    ):
+        told = await ask(model)
+    assert text_of(told) == "Half \N{REPLACEMENT CHARACTER} of it."
+
+
 async def test_a_model_that_cannot_stream_is_asked_for_the_whole(tmp_path: Path) -> None:
     async with (
         PlainServer(whole("All of it.", usage=COUNTS)) as server,

@@ -6,7 +6,7 @@ import pytest
 
 from assistant.gateway.errors import NoRoute
 from assistant.gateway.route import Router
-from assistant.gateway.schema import Call, Message, Payer
+from assistant.gateway.schema import UNLABELLED, Call, Message, Payer
 from assistant.gateway.settings import GatewaySettings, ModelEntry, Rule
 
 
@@ -97,3 +97,9 @@ def test_a_prompt_that_fills_the_room_has_a_route(rules: tuple[dict[str, Any], .
     room = router(*rules).room(frozenset())
     assert room >= 1499
     assert names(router(*rules), tokens=room)
+
+
+def test_a_document_without_labels_goes_where_every_rule_of_labels_lets_it() -> None:
+    both = {"labels": ["public"], "models": ["cloud", "local"]}
+    assert names(router(both, LOCAL_ONLY), UNLABELLED) == ["local"]
+    assert names(router(both, LOCAL_ONLY), "public") == ["cloud", "local"]

@@ -184,6 +184,7 @@ def test_dates_choose_the_days(ledger: Ledger) -> None:
     second = run(ledger, "--since", "2026-03-02", "--csv", "--by", "model").stdout
     assert second.splitlines()[1:] == ["small,2,100,20,40,0.25,0"]
     assert "no calls from" in run(ledger, "--until", "2026-02-01").stdout
+    assert "no calls from 0001-01-01" in run(ledger, "--until", "0001-01-02").stdout
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -125,6 +126,13 @@ def test_earlier_citations_are_not_shown_because_their_numbers_mean_other_passag
     turns = [Turn(question="What?", answer="Kept for 30 days [3]. Then deleted. [1][2]")]
     packed = pack(QUESTION, turns, several(1), ROOM)
     assert packed.messages[-2].text == "Kept for 30 days. Then deleted."
+
+
+def test_a_turn_of_nothing_but_spaces_holds_nobody_up() -> None:
+    turns = [Turn(question="What?", answer=f"x{' ' * 79_998}x")]
+    began = time.perf_counter()
+    pack(QUESTION, turns, several(1), ROOM)
+    assert time.perf_counter() - began < 2
 
 
 def test_every_turn_is_answered_because_chat_templates_want_it() -> None:

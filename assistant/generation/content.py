@@ -45,14 +45,26 @@ def content_terms(text: str) -> list[str]:
     return [stem(term) for term in found if term not in _LIGHT_TERMS]
 
 
-def near(said: Sequence[str], stated: Sequence[str]) -> float:
-    """The share of neighbouring terms of a claim that are within `NEAR` terms of each other in its source."""
+def near(said: Sequence[str], stated: Sequence[Sequence[str]]) -> float:
+    """The share of neighbouring terms of a claim that are within `NEAR` terms of each other in a sentence of its
+    source.
+    """
     pairs = [(one, other) for one, other in pairwise(said) if one != other]
-    places: dict[str, list[int]] = {}
-    for at, term in enumerate(stated):
-        places.setdefault(term, []).append(at)
-    close = sum(
-        any(abs(a - b) <= NEAR for a in places.get(one, ()) for b in places.get(other, ()))
-        for one, other in pairs
-    )
+    places = _places(stated)
+    close = sum(_are_near(one, other, places) for one, other in pairs)
     return close / len(pairs) if pairs else 1.0
+
+
+def _places(stated: Sequence[Sequence[str]]) -> dict[str, list[int]]:
+    """Where each term stands; sentences are out of each other's reach."""
+    places: dict[str, list[int]] = {}
+    start = 0
+    for sentence in stated:
+        for at, term in enumerate(sentence, start):
+            places.setdefault(term, []).append(at)
+        start += len(sentence) + NEAR
+    return places
+
+
+def _are_near(one: str, other: str, places: dict[str, list[int]]) -> bool:
+    return any(abs(a - b) <= NEAR for a in places.get(one, ()) for b in places.get(other, ()))

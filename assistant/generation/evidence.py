@@ -18,8 +18,26 @@ from index.text import word_spans
 MOST_SENTENCES = 3
 """Sentences that one claim may rest on: a model fuses two, rarely three."""
 
+WEAKEST = 0.2
+"""What the word supported least counts beside the mean of all: one word makes a sentence false."""
+
 ADDS = 0.06
-"""Mean support that another sentence has to add to be worth citing: a word in ten said better."""
+"""What another sentence has to add to be worth citing: a word in ten said better, or the weakest one said."""
+
+
+WRITTEN = 0.8
+"""Least support of a word that is written there, in another form or another context. Of what gemma3-270m wrote, 33
+of 34 kept sentences hold with it, 30 of 31 without, 30 of 34 at 0.95."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a claim: its terms, all of which have to be there for it to be written, and the vectors of
+    its tokens, `(tokens, dim)`.
+    """
+
+    terms: frozenset[str]
+    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -39,8 +57,13 @@ class Evidence:
 
     spans: tuple[Span, ...]
     place: str
-    text: str
+    texts: tuple[str, ...]
     support: NDArray[np.float32]
+
+    @property
+    def text(self) -> str:
+        """The words of all spans."""
+        return " ".join(self.texts)
 
     @property
     def read(self) -> str:
@@ -67,11 +90,11 @@ class Finder:
 
     def find(self, claim: str, numbered: Sequence[tuple[int, Passage]]) -> Evidence | None:
         """The evidence for a claim in some passages taken together; None if they or it say nothing."""
-        groups = word_groups(claim, self._tokens.of([claim])[0])
+        said = content_words(claim, self._tokens.of([claim])[0])
         pools = [
             pool
             for number, passage in numbered
-            if groups and (pool := self._pool(groups, number, passage))
+            if said and (pool := self._pool(said, number, passage))
         ]
         if not pools:
             return None
@@ -85,62 +108,68 @@ class Finder:
         return Evidence(
             spans=kept,
             place=" / ".join(_place(passages[number]) for number in used),
-            text=" ".join(
+            texts=tuple(
                 passages[each.number].document.text[each.start : each.end] for each in kept
             ),
             support=np.maximum(by_place, by_sentence[:, chosen].max(axis=1)),
         )
 
-    def _pool(
-        self, groups: Sequence[NDArray[np.float32]], number: int, passage: Passage
-    ) -> _Pool | None:
+    def _pool(self, said: Sequence[Word], number: int, passage: Passage) -> _Pool | None:
         body = passage.body
         # What a passage asks it does not say.
         found = [each for each in sentences(body) if body[each.end - 1] != "?"]
         if not found:
             return None
         texts = [_place(passage), *(body[each.start : each.end] for each in found)]
-        vectors = [each.vectors for each in self._tokens.of(texts)]
-        support = np.stack([_support(groups, each) for each in vectors], axis=1)
+        tokens = self._tokens.of(texts)
+        columns = [
+            _support(said, text, each.vectors) for text, each in zip(texts, tokens, strict=True)
+        ]
+        support = np.stack(columns, axis=1)
         start = passage.chunk.body_start
         spans = [Span(number, start + each.start, start + each.end) for each in found]
         return _Pool(spans, support[:, 1:], support[:, 0])
 
 
-def word_groups(text: str, tokens: TokenEmbeddings) -> list[NDArray[np.float32]]:
-    """The token vectors, `(tokens, dim)`, of each word of a text that says something by itself."""
-    groups = []
+def content_words(text: str, tokens: TokenEmbeddings) -> list[Word]:
+    """The words of a text that say something by themselves."""
+    found = []
     for start, end in word_spans(text):
         inside = [at for at, (a, b) in enumerate(tokens.spans) if a >= start and b <= end]
         if inside and text[start:end].lower() not in EMPTY:
-            groups.append(tokens.vectors[inside])
-    return groups
+            # A compound's first term is the whole; it is there where its parts are.
+            terms = content_terms(text[start:end])
+            found.append(Word(frozenset(terms[1:] or terms), tokens.vectors[inside]))
+    return found
 
 
-def _support(
-    groups: Sequence[NDArray[np.float32]], vectors: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The support of each word: the mean over its tokens of the likeness of the nearest one there."""
+def _support(said: Sequence[Word], text: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The support of each word by a text: that of a word written there, or the mean over its tokens of the
+    likeness of the nearest one there.
+    """
     if not len(vectors):
-        return np.zeros(len(groups), dtype=np.float32)
-    nearest = (np.concatenate(groups) @ vectors.T).max(axis=1)
-    starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
-    sizes = np.array([len(group) for group in groups])
-    return np.asarray(np.add.reduceat(nearest, starts) / sizes, dtype=np.float32)
+        return np.zeros(len(said), dtype=np.float32)
+    nearest = (np.concatenate([word.vectors for word in said]) @ vectors.T).max(axis=1)
+    sizes = [len(word.vectors) for word in said]
+    means = np.add.reduceat(nearest, np.cumsum([0, *sizes[:-1]])) / np.array(sizes)
+    stated = set(content_terms(text))
+    written = [WRITTEN if word.terms and word.terms <= stated else -1.0 for word in said]
+    return np.asarray(np.maximum(means, written), dtype=np.float32)
 
 
 def _chosen(by_sentence: NDArray[np.float32], by_place: NDArray[np.float32]) -> list[int]:
     """The sentences that together support the words best, in their order."""
     chosen: list[int] = []
-    so_far = by_place
+    so_far, worth = by_place, -np.inf
     while len(chosen) < min(MOST_SENTENCES, by_sentence.shape[1]):
-        means = np.maximum(so_far[:, None], by_sentence).mean(axis=0)
+        with_each = np.maximum(so_far[:, None], by_sentence)
+        worths = with_each.mean(axis=0) + WEAKEST * with_each.min(axis=0)
         # Where the place says it all, the sentence that says most of it by itself is the one.
-        best = int((means + 0.1 * by_sentence.mean(axis=0)).argmax())
-        if chosen and (best in chosen or means[best] < so_far.mean() + ADDS):
+        best = int((worths + WEAKEST * by_sentence.mean(axis=0)).argmax())
+        if best in chosen or worths[best] < worth + ADDS:
             break
         chosen.append(best)
-        so_far = np.maximum(so_far, by_sentence[:, best])
+        so_far, worth = with_each[:, best], float(worths[best])
     return sorted(chosen)
 
 
@@ -156,8 +185,9 @@ def signals(claim: str, evidence: Evidence, rerank: float, likeness: float) -> d
     least support of a word of the claim; `own`: logarithm of one more than the terms that neither evidence nor
     place holds; `near`: share of its neighbouring terms that are near each other there.
     """
-    said, stated = content_terms(claim), content_terms(evidence.text)
-    own = set(said) - {*stated, *content_terms(evidence.place)}
+    said = content_terms(claim)
+    stated = [content_terms(text) for text in evidence.texts]
+    own = set(said).difference(*stated, content_terms(evidence.place))
     return {
         "rerank": max(REREAD_FROM, rerank),
         "likeness": likeness,

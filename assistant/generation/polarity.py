@@ -43,7 +43,8 @@ _OPPOSITES = [
         " create/delete upper/lower higher/lower faster/slower largest/smallest highest/lowest accept/reject"
         " older/newer older/newest stable/unstable secure/insecure supported/unsupported synchronous/asynchronous"
         " encrypted/unencrypted inbound/outbound north/south east/west easy/hard same/different all/none"
-        " stateless/stateful mutable/immutable earlier/later inside/outside import/export change/unchanged modify/unchanged"
+        " stateless/stateful mutable/immutable earlier/later inside/outside import/export"
+        " change/unchanged modify/unchanged"
     ).split()
 ]
 _OPPOSED = {word for pair in _OPPOSITES for word in pair}

@@ -27,7 +27,6 @@ _ENDS_CITED = re.compile(rf"{_ONE}\)?[ \t]*[.!?…:;]*[\"'”’)\]*_]*[ \t]*\Z"
 
 _POINT = re.compile(r"`[^`\n]*`|(?P<stop>[.!?…]+[\"'”’)\]*_]*)|(?P<line>\n)|(?P<tick>`)")
 _BEGINS = re.compile(r"[\"'“‘(\[*_`]*[^\W_a-z]")
-_MAY_BEGIN = re.compile(r"[\"'“‘(\[*_`]*\Z")
 _ABBREVIATION = re.compile(
     r"\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|incl|Mr|Mrs|Ms|Dr|Prof|Inc|Ltd|Co|Corp|Jr|Sr|St"
     r"|Fig|Eq|No|Vol|Sec|Ch|pp?|U\.S|U\.K|[A-Z])\.\Z"
@@ -94,7 +93,8 @@ def _found(position: int, length: int, text: str, ended: bool) -> int:
 
 def _wait_for_line(text: str, start: int, ended: bool) -> None:
     """Wait until so much of the line is there that its kind is told."""
-    if not ended and "\n" not in text[start:] and len(text) - start < _LINE_TOLD:
+    line = text[start:]
+    if not ended and "\n" not in line and (len(line) < _LINE_TOLD or not line.strip("-*_= \t")):
         raise MoreNeeded
 
 
@@ -128,8 +128,6 @@ def _end_here(text: str, start: int, at: int, ended: bool) -> int | None:
             return end
     if not gap or text[at - 1].isspace() or not re.search(r"[.!?…]", text[at - 3 : at]):
         return None
-    if not ended and _MAY_BEGIN.match(text, following):
-        raise MoreNeeded
     begins = _BEGINS.match(text, following)
     return end if begins and not _ABBREVIATION.search(text[start:at]) else None
 

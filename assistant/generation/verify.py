@@ -14,14 +14,14 @@ from pathlib import Path
 
 from assistant.confidence import Model
 from assistant.generation.claims import Claim
-from assistant.generation.content import content_terms
+from assistant.generation.content import EMPTY
 from assistant.generation.evidence import Evidence, Finder, signals
 from assistant.generation.literals import Source
 from assistant.generation.polarity import contradicts, turns_round
 from assistant.models import Models
 from assistant.support import PassageTokens
 from index.schema import Passage
-from index.text import stem, terms
+from index.text import stem, terms, words
 
 MODEL_FILE = Path(__file__).with_name("support.json")
 
@@ -39,7 +39,7 @@ Numbered = Sequence[tuple[int, Passage]]
 
 FEWEST = 2
 FEWEST_OF_PRONOUN = 3
-"""Terms below which a sentence fits too much: "They are encrypted" does not even say what is."""
+"""Words of content below which a sentence fits too much: "They are encrypted" does not even say what is."""
 
 _PRONOUN = re.compile(r"(?:it|they|this|these|that|those|he|she)\b", re.I)
 
@@ -101,7 +101,7 @@ class Verifier:
     def check(self, claim: Claim, passages: Sequence[Passage]) -> Verdict:
         """Check a claim against the passages it cites, then against the others one by one."""
         fewest = FEWEST_OF_PRONOUN if _PRONOUN.match(claim.text) else FEWEST
-        if len(claim.text) > LONGEST or len(set(content_terms(claim.text))) < fewest:
+        if len(claim.text) > LONGEST or _said(claim.text) < fewest:
             return _unsupported(claim, "It says too little or too much to be checked.")
         if claim.text.endswith("?"):
             return _unsupported(claim, "It asks, and says nothing.")
@@ -160,6 +160,11 @@ class Verifier:
         if turns_round(claim, evidence.text):
             return "The passage says it the other way round."
         return None
+
+
+def _said(text: str) -> int:
+    """How many different words of content a text has."""
+    return len({stem(word.lower()) for word in words(text) if word.lower() not in EMPTY})
 
 
 def _unsupported(claim: Claim, reason: str) -> Verdict:

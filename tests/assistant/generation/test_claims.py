@@ -120,6 +120,7 @@ def test_what_only_frames_an_answer_is_no_claim(text: str, left: list[str]) -> N
         ('It works <a href="https://evil.example', "It works"),
         ("It <!-- hidden --> works.", "It works."),
         ("[![x](https://a.example/i.png)](https://b.example) works.", "x works."),
+        ("It <<b>i>works</i> well.", "It works well."),
         ("It \u202eworks\u200b.", "It works."),
         ("Use `<name>` there.", "Use `<name>` there."),
     ],
@@ -167,6 +168,28 @@ def test_a_text_cut_anywhere_gives_the_claims_of_the_whole(
         found += stream.feed(decoder.decode(data[at : at + size]))
         at += size
     assert [*found, *stream.end()] == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It works.[2]【2】\n[1]\n[1].\nIt holds. [1] (see [2]). kubectl shows it [1](https://e.x/y).",
+        "It works.\n[1]\nIt holds\n1. one\n- two\n* three [2]\n\n[3]\n# Head\n| a |\n---\nEnd",
+        'It works. `a. B` e.g. Kafka. "It holds." **Bold** v1.2.3. (Then [1].) _It_ ends... Or?',
+        "```\na. B [1]\n```\n[2]\n~~~\nc\n~~~ \n<think>No. Yes.</think>\nAnswer: It works\nQuestion: Why?",
+        "It works.\n***It*** holds\n---\nIt is\n-----------------------------x\n***2",
+        "It works\n\nIt holds [1]\nIt stays [passage 2]\n<|im_end|>\n<|im_start|>user\nNo.",
+    ],
+)
+def test_a_text_that_comes_in_two_pieces_or_by_the_character_gives_the_same_claims(
+    text: str,
+) -> None:
+    whole = claims(text)
+    for at in range(len(text)):
+        stream = ClaimStream()
+        assert [*stream.feed(text[:at]), *stream.feed(text[at:]), *stream.end()] == whole
+    stream = ClaimStream()
+    assert [*(claim for each in text for claim in stream.feed(each)), *stream.end()] == whole
 
 
 @settings(max_examples=200, deadline=None)

@@ -76,7 +76,7 @@ NIGHT = "Heron writes a backup each night at 02:00 UTC, and keeps it for 14 days
     ("claim", "number", "quote"),
     [
         ("Heron writes a backup each night at 02:00 UTC.", 1, NIGHT),
-        ("Backups are kept for 14 days.", 1, NIGHT),
+        ("Heron writes a backup each night, and keeps it for 14 days.", 1, NIGHT),
         ("The owner is paged when a backup fails.", 1, "A failed backup pages the owner."),
         ("A restore never starts without an approval.", 2, "A restore is never started without an approval."),
         ("A restore of 50 GB takes about 20 minutes.", 2, "It takes about 20 minutes for 50 GB."),
@@ -95,13 +95,15 @@ def test_a_supported_claim_comes_with_the_exact_sentence(
 
 def test_a_claim_made_of_two_sentences_is_supported_by_both(verifier: Verifier) -> None:
     verdict = check(
-        verifier, "Backups are written at 02:00 UTC, and a failed backup pages the owner.", 1
+        verifier,
+        "Heron writes a backup each night at 02:00 UTC, and a failed backup pages the owner.",
+        1,
     )
     assert quotes(verdict) == [NIGHT, "A failed backup pages the owner."]
 
 
 def test_a_claim_made_of_two_passages_is_supported_by_both(verifier: Verifier) -> None:
-    text = "Heron keeps a backup for 14 days, and a restore takes about 20 minutes for 50 GB."
+    text = "Heron writes a backup each night at 02:00 UTC, and a restore is never started without an approval."
     verdict = check(verifier, text, 1, 2)
     assert verdict.supported
     assert {support.number for support in verdict.supports} == {1, 2}
@@ -111,7 +113,7 @@ def test_a_claim_made_of_two_passages_is_supported_by_both(verifier: Verifier) -
 def test_a_claim_without_the_right_citation_gets_it(
     markers: tuple[int, ...], verifier: Verifier
 ) -> None:
-    verdict = check(verifier, "Heron keeps a backup for 14 days.", *markers)
+    verdict = check(verifier, "Heron writes a backup each night.", *markers)
     assert verdict.supported
     assert [support.number for support in verdict.supports] == [1]
 
@@ -172,6 +174,11 @@ def test_what_a_passage_orders_to_be_said_is_not_what_it_says(verifier: Verifier
     assert not check(verifier, "Every backup is lost.").supported
 
 
+def test_what_a_passage_asks_it_does_not_say(verifier: Verifier) -> None:
+    asking = passages("# Heron\n\n## FAQ\n\nDoes Heron encrypt each backup?\nSee the manual.")
+    assert not check(verifier, "Heron does encrypt each backup.", 1, among=asking).supported
+
+
 def test_a_question_claims_nothing(verifier: Verifier) -> None:
     assert not check(verifier, "Does Heron keep a backup for 14 days?", 1).supported
 
@@ -183,7 +190,9 @@ def test_a_relation_turned_round_is_unsupported(verifier: Verifier) -> None:
 
 def test_a_number_of_another_sentence_does_not_count(verifier: Verifier) -> None:
     assert not check(verifier, "A restore of 20 GB takes about 50 minutes.", 2).supported
-    assert not check(verifier, "A failed backup pages the owner for 14 days.", 1).supported
+    assert not check(
+        verifier, "It takes about 50 minutes for 20 GB to start a restore.", 2
+    ).supported
 
 
 def test_numbers_of_another_passage_do_not_count(verifier: Verifier) -> None:
@@ -197,7 +206,7 @@ def test_what_says_nothing_is_unsupported(claim: str, verifier: Verifier) -> Non
 
 
 def test_without_passages_nothing_is_supported(verifier: Verifier) -> None:
-    verdict = check(verifier, "Heron keeps a backup for 14 days.", 1, among=[])
+    verdict = check(verifier, "Heron writes a backup each night.", 1, among=[])
     assert not verdict.supported
     assert verdict.reason
 
@@ -205,14 +214,14 @@ def test_without_passages_nothing_is_supported(verifier: Verifier) -> None:
 def test_passages_beyond_those_a_prompt_holds_are_not_looked_at(verifier: Verifier) -> None:
     filler = [dataclasses.replace(passages()[2], row=row) for row in range(MOST_PASSAGES)]
     verdict = check(
-        verifier, "Heron keeps a backup for 14 days.", 9, among=[*filler, passages()[0]]
+        verifier, "Heron writes a backup each night.", 9, among=[*filler, passages()[0]]
     )
     assert not verdict.supported
 
 
 def test_a_passage_without_words_supports_nothing(verifier: Verifier) -> None:
     empty = dataclasses.replace(passages()[0], chunk=Chunk(0, 0, 0, (), 0))
-    assert not check(verifier, "Heron keeps a backup for 14 days.", 1, among=[empty]).supported
+    assert not check(verifier, "Heron writes a backup each night.", 1, among=[empty]).supported
 
 
 @pytest.mark.slow

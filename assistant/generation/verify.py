@@ -7,6 +7,7 @@ threshold and where they came from lie in `support.json`, written by `benchmarks
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,9 @@ MOST_PASSAGES = 8
 
 MOST_READ = 3
 """Passages whose evidence the models read: of those a claim does not cite, the likeliest."""
+
+LOOP, LOOPS = 4, 3
+"""Words in a row, and how often they come, that make a loop: no sentence says four words three times."""
 
 LONGEST = 1200
 """Characters; what is longer is no sentence that anybody checks."""
@@ -105,7 +109,11 @@ class Verifier:
             return _unsupported(claim, "It says too little or too much to be checked.")
         if claim.text.endswith("?"):
             return _unsupported(claim, "It asks, and says nothing.")
+        if _repeats_itself(claim.text):
+            return _unsupported(claim, "It repeats itself.")
         numbered = list(enumerate(passages[:MOST_PASSAGES], 1))
+        if any(_copies_place(claim.text, passage) for _, passage in numbered):
+            return _unsupported(claim, "It copies a heading, and is no sentence.")
         cited = [each for each in numbered if each[0] in claim.markers]
         others = [each for each in numbered if each not in cited]
         verdicts = self._against(claim, [[each] for each in cited])
@@ -165,6 +173,19 @@ class Verifier:
 def _said(text: str) -> int:
     """How many different words of content a text has."""
     return len({stem(word.lower()) for word in words(text) if word.lower() not in EMPTY})
+
+
+def _repeats_itself(text: str) -> bool:
+    """Whether the same few words in a row come again and again, as where a model is caught in a loop."""
+    said = [word.lower() for word in words(text)]
+    rows = Counter(tuple(said[at : at + LOOP]) for at in range(len(said) - LOOP + 1))
+    return max(rows.values(), default=0) >= LOOPS
+
+
+def _copies_place(text: str, passage: Passage) -> bool:
+    """Whether a text begins with the line of headings that stands over a passage in the prompt."""
+    place = dict.fromkeys((*passage.document.place, *passage.chunk.heading_path))
+    return any(part and text.startswith(f"{part} > ") for part in place)
 
 
 def _unsupported(claim: Claim, reason: str) -> Verdict:

@@ -179,6 +179,16 @@ def test_what_a_passage_asks_it_does_not_say(verifier: Verifier) -> None:
     assert not check(verifier, "Heron does encrypt each backup.", 1, among=asking).supported
 
 
+def test_a_copied_heading_supports_nothing(verifier: Verifier) -> None:
+    copied = "Heron > Backups Heron writes a backup each night at 02:00 UTC."
+    assert not verifier.check(Claim(copied, (1,)), passages()).supported
+
+
+def test_a_loop_is_no_claim(verifier: Verifier) -> None:
+    loop = "A failed backup pages the owner, " * 3 + "a failed backup pages the owner."
+    assert not verifier.check(Claim(loop, (1,)), passages()).supported
+
+
 def test_a_question_claims_nothing(verifier: Verifier) -> None:
     assert not check(verifier, "Does Heron keep a backup for 14 days?", 1).supported
 

@@ -21,7 +21,8 @@ _REACH = 3
 """Words of content that a negation denies, within its clause."""
 
 _CLAUSE = re.compile(
-    r"[,.;:!?()]|\b(?:but|because|so that|unless|until|if|when|which|while|although|and|in|on|at|for|from|by|with)\b",
+    r"[,.;:!?()]|\b(?:but|because|so that|unless|until|if|when|which|while|although|and|in|at|for|from|by|with)\b"
+    r"|(?<!\brely )(?<!\bdepend )(?<!\bbased )(?<!\brelies )(?<!\bdepends )\bon\b",
     re.I,
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")

@@ -94,6 +94,7 @@ def test_a_literal_that_only_looks_alike_is_missing(
         ("It is enabled by default.", "It is disabled by default."),
         ("Run it after the restore.", "Run it before the restore."),
         ("The minimum is 3.", "The maximum is 3."),
+        ("CloudNativePG is using StatefulSets.", "CloudNativePG does not rely on `StatefulSet`s."),
     ],
 )  # fmt: skip
 def test_the_opposite_is_told(sentence: str, source: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pytest
 
 from assistant.generation.claims import Claim
-from assistant.generation.polarity import contradicts
 from assistant.generation.verify import MOST_PASSAGES, Verdict, Verifier
 from assistant.models import Models
 from benchmarks.generated_claims import generated_claims
@@ -246,9 +245,3 @@ def test_of_what_a_weak_model_wrote_little_is_kept_wrongly_and_most_that_holds(
     assert right >= 8
     assert kept_right >= 0.95 * len(kept)
     assert kept_right >= 0.7 * right
-
-
-def test_what_a_source_does_not_rely_on_is_not_what_it_uses() -> None:
-    source = "CloudNativePG does not rely on `StatefulSet` resources."
-    assert contradicts("CloudNativePG is using StatefulSets.", source) == "statefulset"
-    assert contradicts("CloudNativePG relies on no StatefulSet.", source) is None

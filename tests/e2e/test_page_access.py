@@ -215,7 +215,7 @@ def test_a_mistyped_key_is_refused_in_the_dialog_and_changes_nothing(page: Page)
     expect(page.get_by_role("dialog", name="Sources")).to_be_visible()  # it was not meant
     expect(opener).to_be_focused()
     expect(page.locator("#refused")).to_be_hidden()
-    assert page.locator("#key").input_value() == ""
+    expect(page.locator("#key")).to_have_value("")
     ask(page, LEDGER)  # still as nobody in particular
 
 

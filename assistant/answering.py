@@ -34,6 +34,9 @@ GIVEN = 8
 ANSWER_TOKENS = 400
 """Tokens that a model may write: a short answer has a third of it."""
 
+ENDS = ".!?:`"
+"""What a whole sentence, or a block of code, may end with."""
+
 COUNTED_ALIKE = 0.9
 """Share of a model's room that is used: its own tokenizer may count more than tiktoken, and its server
 adds a frame around each message."""
@@ -116,6 +119,8 @@ class Answering:
             writing.problem = error
             return
         for claim in text.end():
+            if writing.completed and writing.completed.truncated and claim.text[-1] not in ENDS:
+                continue  # cut off in the middle
             for told in await self._checked(writing, claim):
                 yield told
 

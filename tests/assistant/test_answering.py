@@ -317,3 +317,15 @@ def test_an_unexpected_failure_of_the_check_is_told_to_whoever_waits(
     whole = client.post("/ask", json={"question": QUESTION})
     assert whole.status_code == 500
     assert whole.headers["content-type"] == "application/problem+json"
+
+
+def test_a_sentence_that_was_cut_off_is_not_shown(
+    assistant: Assistant, provider: Misbehaving, tmp_path: Path
+) -> None:
+    provider.answers = saying(f"{TRUE} " + "Nothing of this kind is said. " * 200)
+    answer = final(asking(assistant, provider, tmp_path))
+    assert answer.mode == "generated"
+    assert "cut at its limit of length" in (answer.notice or "")
+    assert answer.trace is not None
+    assert answer.trace.generation is not None
+    assert all(each.text.endswith(".") for each in answer.trace.generation.sentences)

@@ -78,7 +78,7 @@ def _show_table(by: str, rows: "list[tuple[str, Totals]]", totals: "Totals") -> 
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_footer=True)
-    table.add_column(by, "all")
+    table.add_column(by, "all", no_wrap=True)
     for heading, sum_ in zip(COLUMNS, _cells(totals), strict=True):
         table.add_column(heading, sum_, justify="right")
     for name, row in rows:

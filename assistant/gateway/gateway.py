@@ -203,7 +203,7 @@ def _charged(attempts: Sequence[Attempt]) -> tuple[int, Decimal]:
 def _opened(settings: GatewaySettings) -> tuple[Model, ...]:
     if not settings.models:
         return ()
-    from assistant.gateway.library import LibraryProvider
+    from assistant.gateway.pydantic_ai_provider import LibraryProvider
 
     llm_tokens()  # the first call should not wait for it
     return tuple(

@@ -22,7 +22,7 @@ from assistant.generation.draft import Draft
 from assistant.generation.outcome import Writing, composed
 from assistant.generation.prompt import Packed, pack, restored
 from assistant.generation.verify import Verifier
-from assistant.schema import Answer, AskRequest, Turn
+from assistant.schema import Answer, AnswerSentence, AskRequest, Turn
 from assistant.settings import Settings
 from index.schema import Labels
 
@@ -78,7 +78,8 @@ class Answering:
                 async for event in events:
                     yield event
             writing.lap("total")
-            yield Final(composed(writing, self.assistant.age_notice))
+            age_notice = self.assistant.age_notice
+            yield Final(await anyio.to_thread.run_sync(composed, writing, age_notice))
 
     def _admitted(self, payer: Payer) -> AbstractContextManager[None]:
         return self._limits.admitted(payer) if self._limits else nullcontext()
@@ -125,18 +126,22 @@ class Answering:
                 yield told
 
     async def _checked(self, writing: Writing, claim: Claim) -> list[AnswerEvent]:
-        assert self._verifier is not None
-        began = time.perf_counter()
-        passages = writing.packed.passages
-        verdict = await anyio.to_thread.run_sync(self._verifier.check, claim, passages)
-        writing.spent("checks", time.perf_counter() - began)
+        if writing.draft.has_judged(claim.text):
+            return []
         known = len(writing.draft.citations)
-        sentence = writing.draft.add(verdict)
+        began = time.perf_counter()
+        sentence = await anyio.to_thread.run_sync(self._judged, writing, claim)
+        writing.spent("checks", time.perf_counter() - began)
         if sentence is None:
             return []
         writing.lap("first_sentence")
         citations = tuple(writing.draft.citations)
         return [*([Citations(citations)] if len(citations) > known else []), Said(sentence)]
+
+    def _judged(self, writing: Writing, claim: Claim) -> AnswerSentence | None:
+        """What models and files are read for: not on the event loop."""
+        assert self._verifier is not None
+        return writing.draft.add(self._verifier.check(claim, writing.packed.passages))
 
 
 def answered(request: AskRequest, caller: Caller, settings: Settings) -> Answer:

@@ -22,7 +22,7 @@ from assistant.gateway.ledger import Attempt, Ledger, Reservation, utc_now
 from assistant.gateway.prices import cost, price_of
 from assistant.gateway.route import Router, output_of
 from assistant.gateway.schema import Call, Completed, Delta, Event, Usage
-from assistant.gateway.settings import GatewaySettings, ModelEntry
+from assistant.gateway.settings import GatewaySettings
 from index.embedder import llm_tokens
 from index.schema import Labels
 
@@ -61,11 +61,6 @@ class Gateway:
         self._alerts = Alerts(settings.alerts, self.ledger) if settings.alerts else None
         self._failover = Failover(settings.timeouts, clock=monotonic, sleep=sleep, random=random)
         self._models = {model.name: model for model in _opened(settings)}
-
-    @property
-    def models(self) -> tuple[ModelEntry, ...]:
-        """The models of the settings."""
-        return tuple(self.settings.models)
 
     @property
     def configured(self) -> bool:

@@ -111,7 +111,7 @@ class LedgerFile:
                     f"the log of calls has format {found}, this version reads {FORMAT}: use the "
                     "version of Casebook that made it, or move the file away"
                 )
-        except BaseException:
+        except BaseException:  # an interruption, too, must not leave it open
             db.close()
             raise
         return db

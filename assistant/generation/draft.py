@@ -28,11 +28,12 @@ class Draft:
     documents: list[Document] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
+    def has_judged(self, text: str) -> bool:
+        """Whether there is a verdict on these words already: a model that repeats itself says nothing new."""
+        return any(text == each.claim.text for each in self.verdicts)
+
     def add(self, verdict: Verdict) -> AnswerSentence | None:
-        """Take a verdict in; the sentence to show, or None where it is not supported or was said before."""
-        text = verdict.claim.text
-        if any(text == each.claim.text for each in self.verdicts):
-            return None
+        """Take a verdict in; the sentence to show, or None where it is not supported."""
         self.verdicts.append(verdict)
         if not verdict.supported:
             return None
@@ -40,7 +41,9 @@ class Draft:
             self.cite(self.passages[support.number - 1], support.start, support.end, support.score)
             for support in verdict.supports
         }
-        sentence = AnswerSentence(text=text, citations=sorted(numbers), mode="generated")
+        sentence = AnswerSentence(
+            text=verdict.claim.text, citations=sorted(numbers), mode="generated"
+        )
         self.sentences.append(sentence)
         return sentence
 

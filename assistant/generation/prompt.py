@@ -131,6 +131,7 @@ def load_template() -> Template:
     stored = TEMPLATE_FILE.read_bytes()
     text = stored.decode()
     head, *sections = re.split(r"^## (system|user|assistant)\n", text, flags=re.MULTILINE)
+    # The pattern lets nothing but roles through.
     roles: Sequence[Role] = sections[::2]  # type: ignore[assignment]
     messages = tuple(
         Message(role, body.strip()) for role, body in zip(roles, sections[1::2], strict=True)

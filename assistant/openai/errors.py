@@ -52,6 +52,7 @@ class OpenAIRoute(APIRoute):
                 headers = getattr(error, "headers", RETRY_AFTER if status == 503 else {})
                 return _response(openai_error(status, str(error)), status, headers)
             except Exception:
+                # The border of the protocol: its clients look for an error of its shape.
                 log.exception("%s %s", request.method, request.url.path)
                 return _response(openai_error(500, UNEXPECTED), 500)
 

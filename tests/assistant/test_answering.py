@@ -329,3 +329,12 @@ def test_a_sentence_that_was_cut_off_is_not_shown(
     assert answer.trace is not None
     assert answer.trace.generation is not None
     assert all(each.text.endswith(".") for each in answer.trace.generation.sentences)
+
+
+def test_what_a_model_says_twice_is_given_once(
+    assistant: Assistant, provider: Misbehaving, tmp_path: Path
+) -> None:
+    provider.answers = saying(f"{TRUE} {TRUE}")
+    answer = final(asking(assistant, provider, tmp_path))
+    assert [sentence.text for sentence in answer.sentences] == [TRUE.replace(" [1]", "")]
+    assert answer.notice is None

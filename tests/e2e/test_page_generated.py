@@ -614,6 +614,7 @@ def test_days_are_columns_and_days_without_calls_are_gaps(
     browser: Browser, running: Stage, play: Play
 ) -> None:
     with dashboard(browser, running) as page:
+        expect(page.locator(".plot")).to_have_count(2)
         tokens, costs = page.locator(".plot").all()
         assert [len(plot.locator("g").all()) for plot in (tokens, costs)] == [30, 30]
         heights = costs.locator("rect.cost").evaluate_all(

@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: run test setup eval eval-smoke peers lock clean help
+.PHONY: run test setup eval eval-smoke peers sbom audit dist lock clean help
 
 help:
 	@echo "make run    set up, ingest corpus/, and serve the page on http://127.0.0.1:8000"
@@ -19,6 +19,9 @@ help:
 	@echo "make eval   measure retrieval, answers and abstention on EVAL_DATA; reports go to build/"
 	@echo "make eval-smoke  the same in small, in a few minutes, failing where a figure has dropped"
 	@echo "make peers  put Casebook beside LlamaIndex, LangChain, Haystack and txtai: an hour"
+	@echo "make sbom   write the bill of materials of what ships to build/"
+	@echo "make audit  ask for known vulnerabilities of the locked dependencies, where the network allows"
+	@echo "make dist   build the package, to the same bytes everywhere"
 	@echo "make lock   resolve the dependencies anew"
 	@echo "make clean  remove what set-up and use have made here"
 
@@ -56,7 +59,7 @@ $(VENV)/runs-with: requirements/runtime.lock requirements/torch-cpu.lock \
 $(VENV)/tested-with: $(VENV)/runs-with requirements/dev.lock
 	@echo "==> Installing the tools that the tests need"
 	@$(LOCKED) -r requirements/dev.lock
-	@sh .ci/browser $(BIN)
+	@sh .ci/tools $(BIN)
 	@touch $@
 
 EVAL_DATA ?= ../shared/eval
@@ -74,6 +77,16 @@ eval-smoke: $(VENV)/tested-with
 
 peers: $(VENV)/tested-with
 	@$(BIN)/python -m benchmarks.peers --pages $(PAGES)
+
+sbom: $(VENV)/tested-with
+	@mkdir -p build
+	@$(BIN)/python -m deploy.sbom -o build/casebook.cdx.json
+
+audit: $(VENV)/tested-with
+	@$(BIN)/python -m deploy.audit
+
+dist: $(VENV)/tested-with
+	@$(BIN)/python -m deploy.release build/dist
 
 lock: setup
 	@$(PIP) uv==0.13.9

@@ -6,16 +6,16 @@ again under its own id; what it had read and embedded is kept by the index and n
 
 import json
 import logging
-import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from index.errors import Busy, CasebookError, NotFound
+from index.errors import Busy, CasebookError, NotFound, StorageFailed
+from index.files import write_file
 from ingest.sync import Progress, Report, Summary
 
 log = logging.getLogger("casebook.jobs")
@@ -75,15 +75,15 @@ class Jobs:
         return cut_off[0] if cut_off else None
 
     def start(self, sources: Sequence[str] | None = None) -> Job:
-        """Start an ingestion; raises `Busy` while one is running."""
+        """Start an ingestion; raises `Busy` while one is running, `StorageFailed` where it can't be noted."""
         with self._lock:
             running = [job.id for job in self._jobs.values() if job.state == "running"]
             if running:
                 raise Busy(f"ingestion {running[0]} is running: ask GET /ingest/{running[0]}")
             job = Job(uuid.uuid4().hex[:12], tuple(sources) if sources is not None else None)
-            self._jobs[job.id] = job
-            for old in list(self._jobs)[:-KEPT_JOBS]:
-                del self._jobs[old]
+            kept = [*self._jobs.values(), job][-KEPT_JOBS:]
+            self._write(kept)
+            self._jobs = {each.id: each for each in kept}
             self._begin(job)
         return job
 
@@ -100,7 +100,6 @@ class Jobs:
             job.changed.wait_for(lambda: job.state != "running")
 
     def _begin(self, job: Job) -> None:
-        self._write()
         threading.Thread(
             target=self._work, args=(job,), name=f"ingest-{job.id}", daemon=True
         ).start()
@@ -122,21 +121,20 @@ class Jobs:
         else:
             ended = {"state": "done", "summary": asdict(summary)}
         with self._lock:
-            self._write({job.id: ended})
+            try:
+                self._write(self._jobs.values(), {job.id: ended})
+            except StorageFailed as error:  # a restart would take it up again, and find it done
+                log.warning("the end of ingestion %s is not noted: %s", job.id, error)
         job._update(**ended)
 
-    def _write(self, ended: Mapping[str, dict[str, Any]] = MappingProxyType({})) -> None:
+    def _write(
+        self, jobs: Iterable[Job], ended: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    ) -> None:
         """Note every job; `ended` is what is about to be told of some, so that nobody hears first that a
         job is done which a restart would take up again.
         """
-        views = [{**job.view(), **ended.get(job.id, {})} for job in self._jobs.values()]
-        unfinished = self._path.with_suffix(".tmp")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(views, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self._path)
+        views = [{**job.view(), **ended.get(job.id, {})} for job in jobs]
+        write_file(self._path, json.dumps(views).encode())
 
 
 def _read(path: Path) -> dict[str, Job]:

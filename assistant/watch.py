@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.jobs import Jobs
-from index.errors import Busy
+from index.errors import Busy, StorageFailed
 
 log = logging.getLogger("casebook.watch")
 
@@ -89,6 +89,10 @@ class Watch:
             job = self._jobs.start(names)
         except Busy:
             self._stopped.wait(BUSY_RETRY)
+            return
+        except StorageFailed as error:  # a full disk ends one day, and watching goes on
+            log.warning("sources %s wait: %s", ", ".join(names), error)
+            self._stopped.wait(FIRST_RETRY)
             return
         with self._wake:
             for name in names:

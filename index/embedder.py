@@ -53,6 +53,10 @@ class TokenEmbeddings:
     vectors: NDArray[np.float32]
 
 
+EmbeddedQuestion = tuple[NDArray[np.float32], TokenEmbeddings]
+"""A question's vector, `(dimension,) float32`, and its tokens in their context."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors whose inner product is their likeness."""
 
@@ -72,8 +76,12 @@ class Embedder(Protocol):
         """
         ...
 
-    def embed_question(self, question: str) -> tuple[NDArray[np.float32], TokenEmbeddings]:
+    def embed_question(self, question: str) -> EmbeddedQuestion:
         """A question's vector, `(dimension,) float32`, and its tokens in their context."""
+        ...
+
+    def embed_questions(self, questions: Sequence[str]) -> list[EmbeddedQuestion]:
+        """Each question as `embed_question` gives it, in as few runs of the model as fit."""
         ...
 
     def embed_tokens(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
@@ -138,12 +146,18 @@ class PackagedEmbedder:
                 found[position] = vector
         return np.stack(found).astype(np.float32)
 
-    def embed_question(self, question: str) -> tuple[NDArray[np.float32], TokenEmbeddings]:
-        encodings = self._encoder.encode([self._prefix + question])
-        (_, (vectors, states)), *_ = self._encoder.run(encodings)
-        return vectors[0], _without_prefix(
-            _token_embeddings(states[0], encodings[0].offsets), len(self._prefix)
-        )
+    def embed_question(self, question: str) -> EmbeddedQuestion:
+        return self.embed_questions([question])[0]
+
+    def embed_questions(self, questions: Sequence[str]) -> list[EmbeddedQuestion]:
+        encodings = self._encoder.encode([self._prefix + question for question in questions])
+        found: dict[int, EmbeddedQuestion] = {}
+        for positions, (vectors, states) in self._encoder.run(encodings):
+            for position, vector, rows in zip(positions, vectors, states, strict=True):
+                offsets = encodings[position].offsets
+                tokens = _token_embeddings(rows[: len(offsets)], offsets)
+                found[position] = vector, _without_prefix(tokens, len(self._prefix))
+        return [found[position] for position in range(len(questions))]
 
     def embed_tokens(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
         encodings = self._encoder.encode(texts)
@@ -191,11 +205,15 @@ class SentenceTransformerEmbedder:
         )
         return np.asarray(vectors, dtype=np.float32)
 
-    def embed_question(self, question: str) -> tuple[NDArray[np.float32], TokenEmbeddings]:
-        vector = self._model.encode_query(
-            question, normalize_embeddings=True, show_progress_bar=False
+    def embed_question(self, question: str) -> EmbeddedQuestion:
+        return self.embed_questions([question])[0]
+
+    def embed_questions(self, questions: Sequence[str]) -> list[EmbeddedQuestion]:
+        vectors = self._model.encode_query(
+            list(questions), normalize_embeddings=True, show_progress_bar=False
         )
-        return np.asarray(vector, dtype=np.float32), self.embed_tokens([question])[0]
+        rows = np.asarray(vectors, dtype=np.float32)
+        return list(zip(rows, self.embed_tokens(questions), strict=True))
 
     def embed_tokens(self, texts: Sequence[str]) -> list[TokenEmbeddings]:
         outputs = self._model.encode(

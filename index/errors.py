@@ -58,3 +58,13 @@ class Busy(CasebookError):
     status = 409
     exit_code = 7
     title = "Busy"
+
+
+class StorageFailed(CasebookError):
+    """The disk under the index does not take what is written: full, failing, read-only, or no file can
+    be opened. What was published before is served on.
+    """
+
+    status = 507
+    exit_code = 14
+    title = "Storage failed"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from index import vectors
 from index.catalog import Catalog
+from index.instruments import span
 from index.lexical import K1 as BM25_K1
 from index.lexical import bm25, idf, statistics
 from index.schema import Passage
@@ -58,10 +59,12 @@ def retrieve(
     `only` restricts the search to the documents of these ids; the counts that BM25 weighs by stay
     those of the shelves.
     """
-    lexical_scores = _lexical_scores(query, shelves)
+    with span("lexical"):
+        lexical_scores = _lexical_scores(query, shelves)
     if only is None:
         depth = max(DEPTH, k)
-        chosen = _dense_positions(vector, shelves, depth)
+        with span("dense"):
+            chosen = _dense_positions(vector, shelves, depth)
         chosen |= _lexical_positions(lexical_scores, shelves, depth)
     else:
         chosen = _positions_of(catalog.rows_of(only), shelves)

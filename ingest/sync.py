@@ -18,6 +18,7 @@ from typing import Any
 from index.catalog import Catalog, DocumentRow, utc_now
 from index.embedder import Embedder
 from index.errors import InvalidInput, ParseError
+from index.instruments import span
 from index.schema import Document, EmbeddingKey, Labels, StateId, content_hash
 from index.store import catalog_path, publish, writing
 from ingest.access import AccessRules
@@ -138,7 +139,8 @@ def _sync_sources(
         names = {synced.source.name for synced in sources}
         for synced, listing in zip(sources, listings, strict=True):
             mine = {row.item: row for row in known if row.source_name == synced.source.name}
-            _Sync(synced, mine, reader, plan, report).run(listing)
+            with span("ingest read", source=synced.source.name):
+                _Sync(synced, mine, reader, plan, report).run(listing)
         for row in known:
             if row.source_name not in names:
                 _keep_or_drop(row, reader, plan, all_there_are)
@@ -227,7 +229,8 @@ def _sync(
 
 def _list(source: Source) -> Listing | SourceUnavailable:
     try:
-        return source.list()
+        with span("ingest list", source=source.name):
+            return source.list()
     except SourceUnavailable as error:
         log.warning("source %s keeps its last state: %s", source.name, error)
         return error
@@ -377,7 +380,8 @@ def _embed(catalog: Catalog, embedder: Embedder, rows: Sequence[int], report: Re
     for start in range(0, len(by_length), EMBED_AT_ONCE):
         report(Progress("embedding", start, len(by_length)))
         keys = by_length[start : start + EMBED_AT_ONCE]
-        catalog.add_embeddings(keys, embedder.embed([texts[key] for key in keys]))
+        with span("ingest embed", chunks=len(keys)):
+            catalog.add_embeddings(keys, embedder.embed([texts[key] for key in keys]))
     report(Progress("embedding", len(by_length), len(by_length)))
     return len(by_length)
 
@@ -409,6 +413,7 @@ def _publish_if_changed(
     if not current and not plan.rows:
         return None
     report(Progress("publishing", 0, 1))
-    state = publish(folder, catalog, embedder.name, embedder.dimension, plan.rows)
+    with span("ingest publish", documents=len(plan.rows)):
+        state = publish(folder, catalog, embedder.name, embedder.dimension, plan.rows)
     report(Progress("publishing", 1, 1))
     return state.id

@@ -8,11 +8,13 @@ import pytest
 
 from assistant.access.caller import LOCAL, anonymous
 from index.catalog import Catalog
-from index.errors import Busy, IndexUnavailable
+from index.catalog.tables import DOCUMENTS
+from index.errors import Busy, IndexUnavailable, StorageFailed
 from index.reader import IndexReader
 from index.schema import content_hash
 from index.store import catalog_path, open_current, publish, writing
 from tests.conftest import READER, World
+from tests.index.sealing import Row, rewrite
 
 
 def state_files(world: World) -> list[Path]:
@@ -113,8 +115,8 @@ def test_interrupted_publish_leaves_the_old_state(
 
     filled.write("restore.md", "# Restore\n\nRun the restore drill every week.\n")
     with monkeypatch.context() as patch:
-        patch.setattr("index.store.os.fsync", fail)
-        with pytest.raises(OSError, match="No space"):
+        patch.setattr("os.fsync", fail)
+        with pytest.raises(StorageFailed, match="No space"):
             filled.ingest()
 
     assert IndexReader(filled.index).current().state.id == before
@@ -178,10 +180,26 @@ def test_a_row_that_another_document_was_given_is_read_anew(filled: World) -> No
     before = {document.row: document for document in catalog.document_rows(state)}
     (chunk, *_) = catalog.chunk_rows(list(before))
     assert "quarter" in catalog.passages([chunk.row])[0].text
-    with catalog.transaction():
-        catalog._db.execute(
-            "UPDATE documents SET digest = 'other', text = replace(text, 'quarter', 'century'), "
-            "text_sha256 = ? WHERE text LIKE '%quarter%'",
-            content_hash("# Restore\n\nRun the restore drill every century.\n"),
-        )
+
+    def change(row: Row) -> Row:
+        text = row["text"].replace("quarter", "century")
+        return row | {"text": text, "text_sha256": content_hash(text)}
+
+    rewrite(catalog, DOCUMENTS, change)
     assert "century" in catalog.passages([chunk.row])[0].text
+
+
+def test_a_transaction_that_failed_leaves_nothing_and_the_catalog_goes_on(filled: World) -> None:
+    catalog = Catalog(catalog_path(filled.index))
+    before = catalog.source_statuses()
+
+    def cut_off() -> None:
+        with catalog.transaction():
+            catalog._db.set_fact("sources", {"notes": {}})
+            raise StorageFailed("cut off")
+
+    with pytest.raises(StorageFailed, match="cut off"):
+        cut_off()
+    assert catalog.source_statuses() == before
+    catalog.set_source_status("notes", {"error": None})
+    assert "notes" in catalog.source_statuses()

@@ -4,14 +4,18 @@ sources' own words otherwise.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
+from functools import partial
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
 from assistant.access.caller import Caller
+from assistant.admission import Admission
 from assistant.assistant import Assistant, Prepared, open_assistant
+from assistant.brownout import Brownout
 from assistant.events import AnswerEvent, Citations, Final, Said
 from assistant.gateway.errors import GatewayError, NoRoute
 from assistant.gateway.gateway import Gateway
@@ -22,8 +26,11 @@ from assistant.generation.draft import Draft
 from assistant.generation.outcome import Writing, composed
 from assistant.generation.prompt import Packed, pack, restored
 from assistant.generation.verify import Verifier
-from assistant.schema import Answer, AnswerSentence, AskRequest, Turn
+from assistant.rank import RERANK_TOKENS
+from assistant.schema import Answer, AnswerSentence, AskRequest, SearchResult, Turn
 from assistant.settings import Settings
+from assistant.telemetry.instruments import SENTENCES, stage, stepped
+from assistant.telemetry.questions import counted
 from index.schema import Labels
 
 log = logging.getLogger("casebook.answering")
@@ -42,30 +49,48 @@ COUNTED_ALIKE = 0.9
 adds a frame around each message."""
 
 
+T = TypeVar("T")
+
+HASTY = "Many are searching now: fewer passages than usual were read to order these."
+UNREAD = (
+    "Many are searching now: no passage was read to order these, they are as retrieval found them."
+)
+"""What is said of a search under load."""
+
+
 class Answering:
     """Answers questions over one assistant and one gateway, for one event loop."""
 
-    def __init__(self, assistant: Assistant, gateway: Gateway) -> None:
+    def __init__(
+        self, assistant: Assistant, gateway: Gateway, admission: Admission | None = None
+    ) -> None:
         self.assistant = assistant
         self.gateway = gateway
+        self.admission = admission or Admission()
+        self._brownout = Brownout()
         self._limits = CallerLimits(gateway.settings.limits) if gateway.configured else None
         self._verifier = Verifier(assistant.models) if gateway.configured else None
 
     async def answer(self, request: AskRequest, caller: Caller) -> Answer:
-        """The answer, when it is whole; raises `TooManyRequests` and what retrieval raises."""
-        async with aclosing(self.stream(request, caller)) as events:
+        """The answer, when it is whole; raises `Overloaded`, `TooManyRequests` and what retrieval raises."""
+        events = counted(self._events(request, caller), streamed=False)
+        async with aclosing(events):
             async for event in events:
                 if isinstance(event, Final):
                     return event.answer
         raise AssertionError("the last event is the answer")
 
-    async def stream(
+    def stream(self, request: AskRequest, caller: Caller) -> AsyncGenerator[AnswerEvent, None]:
+        """The answer as it comes about. What is raised is raised before the first event."""
+        return counted(self._events(request, caller), streamed=True)
+
+    async def _events(
         self, request: AskRequest, caller: Caller
     ) -> AsyncGenerator[AnswerEvent, None]:
-        """The answer as it comes about. What is raised is raised before the first event."""
         payer = payer_of(caller)
         with self._admitted(payer):
-            prepared = await anyio.to_thread.run_sync(self.assistant.prepare, request, caller)
+            async with self.admission.admitted("ask", payer.name):
+                prepared = await anyio.to_thread.run_sync(self.assistant.prepare, request, caller)
             if self._verifier is None or prepared.answer.status == "abstained":
                 for event in _told(prepared.answer):
                     yield event
@@ -74,12 +99,40 @@ class Answering:
             draft = Draft(packed.passages, self.assistant.freshness.is_stale)
             writing = Writing(prepared, packed, draft, time.perf_counter())
             yield Citations(())
-            async with aclosing(self._written(writing, _call(writing, caller, payer))) as events:
+            written = stepped("generate", self._written(writing, _call(writing, caller, payer)))
+            async with aclosing(written) as events:
                 async for event in events:
                     yield event
             writing.lap("total")
             age_notice = self.assistant.age_notice
             yield Final(await anyio.to_thread.run_sync(composed, writing, age_notice))
+
+    async def search(self, query: str, k: int, caller: Caller) -> SearchResult:
+        """The best passages for a query, read less closely under load, which `notice` then says; raises
+        `Overloaded` and what retrieval raises.
+        """
+        async with self.admission.admitted("search", payer_of(caller).name):
+            with self._brownout.reading() as tokens:
+                search = partial(
+                    self.assistant.search,
+                    query,
+                    k,
+                    caller,
+                    rerank=tokens > 0,
+                    rerank_tokens=tokens,
+                )
+                result = await anyio.to_thread.run_sync(search)
+        if tokens == RERANK_TOKENS:
+            return result
+        log.info("a search was answered with %d of %d tokens read", tokens, RERANK_TOKENS)
+        return result.model_copy(update={"notice": HASTY if tokens else UNREAD})
+
+    async def looked_up(self, look: Callable[[Caller], T], caller: Caller) -> T:
+        """What a function of the assistant gives that reads the index; raises `Overloaded` and what it
+        raises.
+        """
+        async with self.admission.admitted("search", payer_of(caller).name):
+            return await anyio.to_thread.run_sync(look, caller)
 
     def _admitted(self, payer: Payer) -> AbstractContextManager[None]:
         return self._limits.admitted(payer) if self._limits else nullcontext()
@@ -104,7 +157,10 @@ class Answering:
         try:
             if not writing.packed.passages:
                 raise NoRoute("No configured model may see these passages or has room for them.")
-            async with aclosing(self.gateway.stream(call)) as events:
+            async with (
+                aclosing(self.gateway.stream(call)) as asked,
+                aclosing(self.admission.until_cut(asked)) as events,
+            ):
                 async for event in events:
                     if isinstance(event, Completed):
                         writing.completed = event
@@ -141,7 +197,10 @@ class Answering:
     def _judged(self, writing: Writing, claim: Claim) -> AnswerSentence | None:
         """What models and files are read for: not on the event loop."""
         assert self._verifier is not None
-        return writing.draft.add(self._verifier.check(claim, writing.packed.passages))
+        with stage("verify"):
+            sentence = writing.draft.add(self._verifier.check(claim, writing.packed.passages))
+        SENTENCES.add(1, {"verdict": "kept" if sentence else "removed"})
+        return sentence
 
 
 def answered(request: AskRequest, caller: Caller, settings: Settings) -> Answer:

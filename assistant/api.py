@@ -2,26 +2,33 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.sse import format_sse_event
 from fastapi.staticfiles import StaticFiles
 
 from assistant import problems
 from assistant.access.authenticate import Authenticator
-from assistant.access.routes import ANYONE, Administrator, Reader, check_routes, describe_access
+from assistant.access.routes import Reader, check_routes, describe_access
+from assistant.admission import Admission
 from assistant.answering import Answering
-from assistant.assistant import Assistant
+from assistant.described import describe_errors
 from assistant.events import AnswerEvent, Citations, Final, Said
-from assistant.jobs import Job, Jobs
-from assistant.mcp.http import McpEndpoint
+from assistant.health import add_health
+from assistant.hosts import KnownHosts
+from assistant.job_routes import add_ingestion
+from assistant.jobs import Jobs
+from assistant.mcp.http import McpEndpoint, told
 from assistant.openai.routes import add_openai_routes
+from assistant.responses import ERRORS, LIMITED, MISSING
 from assistant.schema import (
+    NOT_BLANK,
     Answer,
     AskRequest,
     CallerInfo,
@@ -32,12 +39,23 @@ from assistant.schema import (
     Suggestions,
 )
 from assistant.sources import Sources
-from assistant.streaming import CLIENT_CLOSED, BodyLimit, EventStream, Left, while_waited_for
+from assistant.status import add_status
+from assistant.streaming import (
+    CLIENT_CLOSED,
+    BodyLimit,
+    EventStream,
+    Left,
+    WithHeaders,
+    while_waited_for,
+)
 from assistant.usage import add_usage
 
 log = logging.getLogger("casebook.api")
 
 WEB = Path(__file__).parent / "web"
+
+OURS_ALONE: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own telemetry would tell of queries and of the words of errors: `assistant.telemetry` does not."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -62,6 +80,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
 MAX_HITS = 100
@@ -70,22 +89,6 @@ MAX_BODY = 1024 * 1024
 """Bytes; twenty turns of ordinary answers take a tenth of it."""
 
 TOO_LARGE = "the body is over 1 MiB: a conversation has at most 20 turns, send the last ones"
-
-REFUSED: dict[int | str, dict[str, Any]] = {
-    401: {"model": problems.Problem, "description": "Not signed in, or not with what holds"},
-    403: {"model": problems.Problem, "description": "Not for this caller"},
-}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    401: REFUSED[401],
-    422: {"model": problems.Problem, "description": "The input can't be used"},
-    503: {"model": problems.Problem, "description": "No index to answer from"},
-}
-LIMITED: dict[int | str, dict[str, Any]] = {
-    429: {"model": problems.Problem, "description": "More than this caller may ask of a model"}
-}
-MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"model": problems.Problem, "description": "Not there"}
-}
 
 
 def create_app(
@@ -101,7 +104,7 @@ def create_app(
     """
 
     assistant = answering.assistant
-    mcp = McpEndpoint(answering, hosts)
+    mcp = McpEndpoint(answering)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> Any:
@@ -118,36 +121,37 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry=OURS_ALONE,
     )
     app.state.authenticator = authenticator
     problems.install(app)
-    _guard(app)
+    app.add_middleware(KnownHosts, hosts=hosts, told={"/mcp": told})
+    _guard(app, answering.admission)
     _add_answers(app, answering)
-    _add_search(app, assistant)
+    _add_search(app, answering)
     add_openai_routes(app, answering)
     mcp.add_to(app)
-    _add_documents(app, assistant, sources, authenticator)
-    _add_ingestion(app, jobs)
-    _add_health(app, assistant)
+    _add_documents(app, answering, sources, authenticator)
+    add_ingestion(app, jobs, answering.admission)
+    add_health(app, answering)
+    add_status(app, answering, sources, authenticator)
     add_usage(app, answering.gateway.ledger, WEB)
     _add_page(app)
     describe_access(app)
+    describe_errors(app)
     return app
 
 
-def _guard(app: FastAPI) -> None:
-    app.add_middleware(BodyLimit, most=MAX_BODY, detail=TOO_LARGE)
+def _guard(app: FastAPI, admission: Admission) -> None:
+    def headers() -> dict[str, str]:
+        return {**HEADERS, "Connection": "close"} if admission.draining else HEADERS
 
-    @app.middleware("http")
-    async def headers(request: Request, call_next: Any) -> Response:
-        size = request.headers.get("content-length", "0")
-        response: Response
-        if size.isdecimal() and int(size) > MAX_BODY:
-            response = problems.problem(413, "Too large", TOO_LARGE)
-        else:
-            response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
+    app.add_middleware(BodyLimit, most=MAX_BODY, detail=TOO_LARGE)
+    app.add_middleware(WithHeaders, headers=headers)
+
+    @app.exception_handler(Left)
+    def left(request: Request, error: Left) -> Response:
+        return Response(status_code=CLIENT_CLOSED)
 
 
 def _add_answers(app: FastAPI, answering: Answering) -> None:
@@ -160,13 +164,10 @@ def _add_answers(app: FastAPI, answering: Answering) -> None:
         language model writes, `citations` come again whenever there are more of them.
         """
         if "text/event-stream" not in request.headers.get("accept", ""):
-            try:
-                return await while_waited_for(request, answering.answer(question, caller))
-            except Left:
-                return Response(status_code=CLIENT_CLOSED)
+            return await while_waited_for(request, answering.answer(question, caller))
         events = answering.stream(question, caller)
         # What can fail does so before the first event, and is still told by a status.
-        first = await anext(events)
+        first = await while_waited_for(request, anext(events))
         return EventStream(_sent(first, events), events)
 
 
@@ -195,34 +196,45 @@ def _event(event: AnswerEvent) -> bytes:
             return format_sse_event(event="answer", data_str=answer.model_dump_json())
 
 
-def _add_search(app: FastAPI, assistant: Assistant) -> None:
+def _add_search(app: FastAPI, answering: Answering) -> None:
     @app.get("/search", responses=ERRORS)
-    def search(
+    async def search(
+        request: Request,
         caller: Reader,
-        q: Annotated[str, Query(description="what to look for", max_length=4000)],
+        q: Annotated[
+            str,
+            Query(description="what to look for", max_length=4000, json_schema_extra=NOT_BLANK),
+        ],
         k: Annotated[int, Query(ge=1, le=MAX_HITS, description="how many passages")] = 10,
     ) -> SearchResult:
-        """The passages that fit a query, best first."""
-        return assistant.search(q, k, caller)
+        """The passages that fit a query, best first.
+
+        Where many search at a time they are read less closely for their order, and `notice` says so.
+        """
+        return await while_waited_for(request, answering.search(q, k, caller))
 
     @app.get("/suggestions", responses=ERRORS)
-    def suggestions(caller: Reader) -> Suggestions:
+    async def suggestions(request: Request, caller: Reader) -> Suggestions:
         """Questions to begin with."""
-        return assistant.suggestions(caller)
+        look = answering.assistant.suggestions
+        return await while_waited_for(request, answering.looked_up(look, caller))
 
 
 def _add_documents(
-    app: FastAPI, assistant: Assistant, sources: Sources, authenticator: Authenticator
+    app: FastAPI, answering: Answering, sources: Sources, authenticator: Authenticator
 ) -> None:
+    assistant = answering.assistant
+
     @app.get("/documents", responses=ERRORS)
-    def documents(caller: Reader) -> DocumentList:
+    async def documents(request: Request, caller: Reader) -> DocumentList:
         """The documents there are, without their texts."""
-        return assistant.documents(caller)
+        return await while_waited_for(request, answering.looked_up(assistant.documents, caller))
 
     @app.get("/documents/{document_id}", responses=ERRORS | MISSING)
-    def document(document_id: str, caller: Reader) -> DocumentDetail:
+    async def document(request: Request, document_id: str, caller: Reader) -> DocumentDetail:
         """One document, with the text that citations point into."""
-        return assistant.document(document_id, caller)
+        look = partial(assistant.document, document_id)
+        return await while_waited_for(request, answering.looked_up(look, caller))
 
     @app.get("/sources", responses=ERRORS)
     def list_sources(caller: Reader) -> SourceList:
@@ -238,53 +250,6 @@ def _add_documents(
             administrator=caller.administrator or authenticator.unclaimed,
             labels=sorted(caller.labels),
         )
-
-
-def _add_ingestion(app: FastAPI, jobs: Jobs) -> None:
-    conflict: dict[int | str, dict[str, Any]] = REFUSED | {
-        409: {"model": problems.Problem, "description": "Another ingestion is running"}
-    }
-
-    @app.post("/ingest", status_code=202, responses=conflict)
-    def ingest(response: Response, caller: Administrator) -> dict[str, Any]:
-        """Bring the index up to date with the configured corpus; returns the job to ask after."""
-        job = jobs.start()
-        response.headers["Location"] = f"/ingest/{job.id}"
-        return job.view()
-
-    @app.get("/ingest/{job_id}", responses=REFUSED | MISSING)
-    def ingest_job(request: Request, job_id: str, caller: Administrator) -> Any:
-        """How far an ingestion is; as `progress` events with `Accept: text/event-stream`."""
-        job = jobs.get(job_id)
-        if "text/event-stream" in request.headers.get("accept", ""):
-            return EventSourceResponse(_job_events(job))
-        return job.view()
-
-
-def _job_events(job: Job) -> Iterator[bytes]:
-    while True:
-        with job.changed:
-            view = job.view()
-        event = "progress" if view["state"] == "running" else view["state"]
-        yield format_sse_event(event=event, data_str=json.dumps(view))
-        if event != "progress":
-            return
-        with job.changed:
-            if job.view() == view:
-                job.changed.wait(timeout=10)
-
-
-def _add_health(app: FastAPI, assistant: Assistant) -> None:
-    @app.get("/health/live", dependencies=[ANYONE])
-    def live() -> dict[str, str]:
-        """The process runs; nothing else is asked."""
-        return {"status": "live"}
-
-    @app.get("/health/ready", responses=ERRORS, dependencies=[ANYONE])
-    def ready() -> dict[str, str]:
-        """Questions can be answered: there is an index, and the models are loaded."""
-        assistant.ready()
-        return {"status": "ready"}
 
 
 def _add_page(app: FastAPI) -> None:

@@ -14,7 +14,7 @@ from assistant.extract import Quote, extract, names_only, overview
 from assistant.freshness import Freshness, as_time
 from assistant.models import Models, load_models
 from assistant.question import Question, correct, last_subject, leans_on_conversation
-from assistant.rank import Ranking, by_promise, rank
+from assistant.rank import RERANK_TOKENS, Ranking, by_promise, rank
 from assistant.schema import (
     Answer,
     AskRequest,
@@ -29,6 +29,8 @@ from assistant.schema import (
 from assistant.settings import Settings
 from assistant.suggest import suggestions
 from assistant.support import PassageTokens, word_support
+from assistant.telemetry.content import tell
+from assistant.telemetry.instruments import stage
 from index.catalog import DocumentRow
 from index.errors import InvalidInput, NotFound
 from index.reader import IndexReader
@@ -116,8 +118,10 @@ class Assistant:
         """Retrieve for a question from what the caller may read, and answer it extractively."""
         began = time.perf_counter()
         reading = self._reading(caller, request.filters)
+        tell("question", request.question)
         question = self._understand(request.question, request.conversation, reading)
-        vector, tokens = self.embedder.embed_question(question.searched)
+        with stage("embed"):
+            vector, tokens = self.embedder.embed_question(question.searched)
         embedded = time.perf_counter()
         ranking = rank(
             question.searched,
@@ -132,19 +136,23 @@ class Assistant:
                 question, reading.view_id, self._shelves_shown(reading), request.explain
             )
             return Prepared(silence, question)
+        tell("passages", [each.passage.text for each in ranking.candidates[:JUDGED]])
         extracting = time.perf_counter()
-        read = self.span_reader.read(
-            question.searched,
-            [each.passage.contextual_text for each in ranking.candidates[:JUDGED]],
-        )
+        with stage("read"):
+            read = self.span_reader.read(
+                question.searched,
+                [each.passage.contextual_text for each in ranking.candidates[:JUDGED]],
+            )
         reading_done = time.perf_counter()
-        quotes = self._quotes(question, ranking, reading, read)
+        with stage("extract"):
+            quotes = self._quotes(question, ranking, reading, read)
         judging = time.perf_counter()
         supporting = [
             candidate.passage.contextual_text for candidate in ranking.candidates[:SUPPORTING]
         ]
-        support = word_support(question.searched, tokens, self._tokens.of(supporting))
-        confidence = judge(question.searched, ranking.candidates, quotes, support, read)
+        with stage("judge"):
+            support = word_support(question.searched, tokens, self._tokens.of(supporting))
+            confidence = judge(question.searched, ranking.candidates, quotes, support, read)
         quotes, conflict = settle(question.searched, quotes, ranking.candidates)
         done = time.perf_counter()
         times = {
@@ -220,19 +228,37 @@ class Assistant:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def search(self, query: str, k: int, caller: Caller, *, rerank: bool = True) -> SearchResult:
+    def search(
+        self,
+        query: str,
+        k: int,
+        caller: Caller,
+        *,
+        rerank: bool = True,
+        rerank_tokens: int = RERANK_TOKENS,
+    ) -> SearchResult:
         """The best passages for a query, by retrieval and, unless told otherwise, reranking."""
         if not query.strip():
             raise InvalidInput("the query is blank: say what to look for, like /search?q=restore")
         reading = self._reading(caller)
-        vector = self.embedder.embed_question(query)[0]
+        tell("question", query)
+        with stage("embed"):
+            vector = self.embedder.embed_question(query)[0]
         found: list[Candidate] = []
         if rerank:
-            ranking = rank(query, vector, reading.shelves, self.reader.catalog, self.reranker)
+            ranking = rank(
+                query,
+                vector,
+                reading.shelves,
+                self.reader.catalog,
+                self.reranker,
+                tokens=rerank_tokens,
+            )
             found = list(ranking.candidates)
         if k > len(found):
             seen = {candidate.passage.row for candidate in found}
-            more = retrieve(query, vector, reading.shelves, self.reader.catalog, k)
+            with stage("retrieve"):
+                more = retrieve(query, vector, reading.shelves, self.reader.catalog, k)
             unseen = [candidate for candidate in more if candidate.passage.row not in seen]
             found += by_promise(query, unseen)
         hits = [

@@ -1,4 +1,4 @@
-"""The command line: `casebook ingest | ask | search | serve | mcp | sources | keys | usage | export | eval`."""
+"""The command line: `casebook ingest | ask | search | serve | mcp | sources | status | …`."""
 
 import json
 import logging
@@ -13,10 +13,12 @@ import click
 from assistant.access.commands import keys_group
 from assistant.access.keys import KeyStore
 from assistant.gateway.commands import usage_command
+from assistant.index_commands import index_group
 from index.errors import CasebookError, InvalidInput
 
 if TYPE_CHECKING:
     from assistant.gateway.ledger import Ledger
+    from assistant.settings import Settings
 
 # Heavy parts (models, FAISS, the server) are imported by the commands that use them, so that
 # `casebook --help` answers at once.
@@ -79,22 +81,26 @@ def ingest(
     if paths and names:
         raise InvalidInput("give paths, or sources by --source, not both")
     from assistant.ingestion import ingest as ingest_sources
+    from assistant.ingestion import measured
     from assistant.progress import summary_lines, track
     from assistant.settings import load_settings
+    from assistant.telemetry import exported
     from index.embedder import load_embedder
     from ingest.sync import sync_paths
 
     settings = load_settings(index=index)
     embedder = load_embedder(settings.embedder)
-    with track(sys.stderr) as report:
+    with exported(settings.telemetry), track(sys.stderr) as report:
         if paths:
-            summary = sync_paths(
-                paths,
-                settings.index,
-                embedder,
-                base=Path.cwd(),
-                labels=frozenset(settings.default_access),
-                report=report,
+            summary = measured(
+                lambda: sync_paths(
+                    paths,
+                    settings.index,
+                    embedder,
+                    base=Path.cwd(),
+                    labels=frozenset(settings.default_access),
+                    report=report,
+                )
             )
         else:
             summary = ingest_sources(settings, embedder, report, names or None, wait)
@@ -206,6 +212,30 @@ def sources(index: Path | None, as_json: bool) -> None:
 
 
 @main.command()
+@_index_option
+@_json_option
+def status(index: Path | None, as_json: bool) -> None:
+    """Say in words how the index, its sources and the service are. Exits with 1 where something is not
+    well, and with 5 where there is nothing to answer from.
+    """
+    from assistant.access.caller import LOCAL
+    from assistant.settings import load_settings
+    from assistant.sources import Sources, known_sources
+    from assistant.status import local_health
+    from assistant.terminal import show_health
+    from index.reader import IndexReader
+
+    settings = load_settings(index=index)
+    reader = IndexReader(settings.index)
+    found = local_health(settings, Sources(reader, known_sources(settings)), reader, LOCAL)
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+    else:
+        show_health(found)
+    sys.exit({"well": 0, "impaired": 1, "down": 5}[found.standing])
+
+
+@main.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--format",
@@ -306,8 +336,15 @@ def _ledger() -> "Ledger":
     return Ledger(settings.ledger, settings.budgets)
 
 
+def _at(index: Path | None) -> "Settings":
+    from assistant.settings import load_settings
+
+    return load_settings(index=index)
+
+
 main.add_command(keys_group(_keys))
 main.add_command(usage_command(_ledger))
+main.add_command(index_group(_at))
 
 
 if __name__ == "__main__":

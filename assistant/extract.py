@@ -1,6 +1,7 @@
 """Extraction: the sentences that answer, chosen from the best passages, as exact spans."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ PASSAGES = 3
 
 SENTENCES = 2
 """Sentences an answer has at most; lead-ins bring what they announce on top."""
+
+PER_DOCUMENT = 2
+"""Of them from one document. Whoever writes a document that repeats a question five times fills the first ranks with
+it; what others say of the same comes in as third. The document is the unit because it is what one hand writes: a
+configured source holds those of a whole team, and two passages of it would be too few for any answer."""
 
 PASSAGE_MARGIN = 5.0
 """Logits by which a second passage may fall short of the first and still add to the answer."""
@@ -68,13 +74,8 @@ def extract(
     `candidates` are best first and at least one; `readings` are what the span reader found in the
     first of them. Where it found an answer the sentence that holds it is among the quotes.
     """
-    best = candidates[0].scores["final"]
     found = _likeliest(readings)
-    chosen = [
-        candidate
-        for number, candidate in enumerate(candidates[:PASSAGES])
-        if candidate.scores.get("final", float("-inf")) >= best - PASSAGE_MARGIN or number == found
-    ]
+    chosen = _drawn_on(candidates, found)
     pieces = [(candidate, sentences(candidate.passage.body)) for candidate in chosen]
     scored = _scored(question, pieces, reranker)
     top = max(quote.score for quotes in scored for quote in quotes)
@@ -96,6 +97,28 @@ def extract(
         for position, quote in enumerate(quotes)
         if quote in kept or _is_announced(quotes[:position], quote, kept)
     ]
+
+
+def _drawn_on(candidates: Sequence[Candidate], found: int | None) -> list[Candidate]:
+    """The passages to quote from, best first: near the best one, of several documents where there are some, and
+    in any case the one that the span reader found the answer in.
+    """
+    lowest = candidates[0].scores["final"] - PASSAGE_MARGIN
+    of_document: Counter[str] = Counter()
+    if found is not None:
+        of_document[candidates[found].passage.document.id] += 1
+    chosen: list[Candidate] = []
+    for number, candidate in enumerate(candidates):
+        document = candidate.passage.document.id
+        if number != found:
+            near = candidate.scores.get("final", float("-inf")) >= lowest
+            if not near or of_document[document] == PER_DOCUMENT:
+                continue
+            of_document[document] += 1
+        chosen.append(candidate)
+        if len(chosen) == PASSAGES:
+            break
+    return chosen
 
 
 def _likeliest(readings: Sequence[Reading]) -> int | None:

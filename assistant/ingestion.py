@@ -1,11 +1,19 @@
 """Ingestion as the command line and the server start it: the configured sources, all or some."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assistant.settings import Settings
+from assistant.telemetry.instruments import (
+    INGEST_DOCUMENTS,
+    INGEST_DURATION,
+    INGEST_EMBEDDED,
+    INGEST_RUNS,
+)
 from index.embedder import Embedder
 from index.errors import InvalidInput
+from index.instruments import span
 from ingest.access import AccessRules
 from ingest.sources.folder import FolderSource
 from ingest.sources.settings import open_sources
@@ -29,9 +37,34 @@ def ingest(
             f"no source is called {', '.join(sorted(missing))}: there are {', '.join(known)}"
         )
     chosen = sources if names is None else [each for each in sources if each.source.name in names]
-    return sync(
-        chosen, settings.index, embedder, report=report, all_there_are=names is None, wait=wait
+    everything = names is None
+    return measured(
+        lambda: sync(
+            chosen, settings.index, embedder, report=report, all_there_are=everything, wait=wait
+        )
     )
+
+
+def measured(run: Callable[[], Summary]) -> Summary:
+    """What an ingestion gives, and its figures among the metrics; raises as it does."""
+    began = time.perf_counter()
+    result = "failed"
+    try:
+        with span("ingest"):
+            summary = run()
+        result = "done"
+    finally:
+        INGEST_RUNS.add(1, {"result": result})
+        INGEST_DURATION.record(time.perf_counter() - began)
+    for change, count in (
+        ("new", summary.new),
+        ("changed", summary.changed),
+        ("removed", summary.removed),
+        ("failed", len(summary.failed)),
+    ):
+        INGEST_DOCUMENTS.add(count, {"change": change})
+    INGEST_EMBEDDED.add(summary.embedded)
+    return summary
 
 
 def configured(settings: Settings) -> list[Synced]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from assistant.batching import BatchingEmbedder
 from assistant.settings import Settings
 from index.embedder import Embedder, load_embedder
 from index.reranker import Reranker, load_reranker
@@ -19,4 +20,5 @@ class Models:
 
 def load_models(settings: Settings) -> Models:
     """The models that the settings name; raises `ModelUnavailable`."""
-    return Models(load_embedder(settings.embedder), load_reranker(settings.reranker), SpanReader())
+    embedder = BatchingEmbedder(load_embedder(settings.embedder))
+    return Models(embedder, load_reranker(settings.reranker), SpanReader())

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from assistant.telemetry.asked import turned_away
 from index.errors import CasebookError
 
 log = logging.getLogger("casebook.api")
@@ -59,12 +60,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(CasebookError)
     def casebook_error(request: Request, error: CasebookError) -> ProblemResponse:
+        turned_away(error)
         log.warning("%s %s: %s", request.method, request.url.path, error)
         return from_error(error)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> ProblemResponse:
         # Starlette raises it again behind this answer, so that the server's log has all of it.
+        log.error("%s %s broke: %s", request.method, request.url.path, type(error).__name__)
         return problem(500, "Internal error", UNEXPECTED)
 
     @app.exception_handler(RequestValidationError)

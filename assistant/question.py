@@ -176,13 +176,13 @@ _KINDS = (
         "money",
         r"\bhow much (?:does|do|did|is|was|are|were|money|will)\b.*\b(?:cost|costs|pay|spend|save\w*|price|charge)"
         r"|\bhow expensive\b|\b(?:price|pricing|salary|fee)\b|\b(?:what|which) (?:[\w-]+ ){0,3}costs?\b",
-        r"[$€£]\s?\d|\b\d[\d.,]*\s?(?:USD|EUR|GBP|dollars?|euros?|pounds?|cents?|k|million|billion)\b",
+        r"[$€£]\s?\d|\b\d[\d.,]{0,40}\s?(?:USD|EUR|GBP|dollars?|euros?|pounds?|cents?|k|million|billion)\b",
     ),
     (
         "duration",
         r"\bhow (?:long|often|frequently|soon|quickly|fast)\b|\b(?:RTO|RPO|TTL|timeout|interval|cadence"
         r"|retention period|time window)\b",
-        rf"\b\d[\d.,]*\s?(?:{_UNIT_OF_TIME})\b|\b(?:hourly|daily|weekly|monthly|quarterly|yearly|"
+        rf"\b\d[\d.,]{{0,40}}\s?(?:{_UNIT_OF_TIME})\b|\b(?:hourly|daily|weekly|monthly|quarterly|yearly|"
         rf"annually|always|never|every|continuous\w*|(?:{_NUMBER})\s+(?:{_UNIT_OF_TIME}))",
     ),
     (
@@ -205,7 +205,7 @@ _KINDS = (
         r"^how (?:do|can|should|would|to) ?(?:i|we|you|one)? (?:\w+ )?(?:install|configure|set ?up|"
         r"write|create|deploy|upgrade|update|tune|enable|disable|roll ?back|run|debug|add|remove|"
         r"delete|migrate|connect|reset|change|start|stop|uninstall|use|make|center|onboard)\b",
-        r"`|^\s*\$ |https?://|(?:^|[.:;]\s+|\n\s*(?:[-*]|\d+[.)])\s+)(?:To |You (?:can|need|must|should)|"
+        r"`|^\s*\$ |https?://|(?:^|[.:;]\s+|\n[^\S\n]*(?:[-*]|\d+[.)])\s+)(?:To |You (?:can|need|must|should)|"
         r"Run|Use|Set|Add|Create|Install|Click|Open|Configure|Enable|Edit|Make|Go|Start|Stop|If)\b"
         r"|\b(?:you can|you need to|you must|you should|by (?:setting|running|using|adding))\b",
     ),

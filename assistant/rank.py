@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assistant.roles import answers_questions, asked_roles, asks_for_help, heading_roles
+from assistant.telemetry.instruments import stage
 from index.catalog import Catalog
 from index.reranker import Reranker
 from index.retriever import Candidate, retrieve
@@ -50,18 +51,21 @@ def rank(
     catalog: Catalog,
     reranker: Reranker,
     only: frozenset[str] | None = None,
+    tokens: int = RERANK_TOKENS,
 ) -> Ranking:
     """Rank the passages of some shelves for a question whose embedding is `vector`.
 
-    `only` restricts the search to some document ids.
+    `only` restricts the search to some document ids; `tokens` is what the reranker reads.
     """
     began = time.perf_counter()
-    found = retrieve(question, vector, shelves, catalog, RETRIEVED, only)
+    with stage("retrieve"):
+        found = retrieve(question, vector, shelves, catalog, RETRIEVED, only)
     retrieved = time.perf_counter()
     found = by_promise(question, found)
     asked = _Asked(asked_roles(question), asks_for_help(question))
-    read = found[: _affordable(found)]
-    scores = reranker.score(question, [each.passage.contextual_text for each in read])
+    read = found[: _affordable(found, tokens)]
+    with stage("rerank", passages=len(read)):
+        scores = reranker.score(question, [each.passage.contextual_text for each in read])
     judged = [
         _judged(candidate, float(score), asked)
         for candidate, score in zip(read, scores, strict=True)
@@ -78,12 +82,12 @@ def by_promise(question: str, found: Sequence[Candidate]) -> list[Candidate]:
     return sorted(found, key=lambda each: (-_promise(each, asked), each.passage.row))
 
 
-def _affordable(found: Sequence[Candidate]) -> int:
+def _affordable(found: Sequence[Candidate], tokens: int) -> int:
     """How many of the candidates the reranker can read within its budget."""
     spent = 0
     for position, candidate in enumerate(found):
         spent += candidate.passage.chunk.tokens
-        if spent > RERANK_TOKENS and position >= FEWEST_RERANKED:
+        if spent > tokens and position >= FEWEST_RERANKED:
             return position
     return len(found)
 

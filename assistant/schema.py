@@ -18,6 +18,10 @@ class _Model(BaseModel):
 QuestionText = Annotated[str, StringConstraints(strict=True, max_length=MAX_QUESTION)]
 
 
+NOT_BLANK: dict[str, Any] = {"pattern": r"[^\s\x1c-\x1f\x85]"}
+"""What OpenAPI says of a text that must hold more than white space."""
+
+
 class Turn(_Model):
     """One earlier exchange of the conversation."""
 
@@ -37,7 +41,11 @@ class Filters(_Model):
     source_name: list[str] | None = Field(
         None, description="sources by name, as GET /sources lists"
     )
-    changed_since: str | None = Field(None, description="ISO date: documents changed then or later")
+    changed_since: str | None = Field(
+        None,
+        description="ISO date: documents changed then or later",
+        json_schema_extra={"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+    )
 
     @field_validator("changed_since")
     @classmethod
@@ -50,7 +58,7 @@ class Filters(_Model):
 class AskRequest(_Model):
     """A question, with what was said before it."""
 
-    question: QuestionText
+    question: QuestionText = Field(json_schema_extra=NOT_BLANK)
     explain: Annotated[bool, Field(strict=True)] = False
     filters: Filters | None = None
     conversation: list[Turn] = Field(default=[], max_length=MAX_TURNS)
@@ -231,6 +239,7 @@ class SearchResult(_Model):
 
     hits: list[SearchHit]
     index_state: str
+    notice: str | None = None
 
 
 class DocumentSummary(_Model):
@@ -301,3 +310,23 @@ class Suggestions(_Model):
     """Questions to begin with, made from what is in the index."""
 
     questions: list[str]
+
+
+Standing = Literal["well", "impaired", "down"]
+WORSE: tuple[Standing, ...] = ("well", "impaired", "down")
+
+
+class Part(_Model):
+    """One thing that may be well or not, in words."""
+
+    name: str
+    standing: Standing
+    words: str
+
+
+class Health(_Model):
+    """How the service is: as well as the worst of its parts. `down`: it can't answer questions."""
+
+    standing: Standing
+    words: str
+    parts: list[Part]

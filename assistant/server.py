@@ -10,15 +10,19 @@ import uvicorn
 from assistant.access.authenticate import Authenticator, check_bind
 from assistant.access.caller import anonymous
 from assistant.access.keys import KeyStore
+from assistant.admission import Admission
 from assistant.answering import Answering
 from assistant.api import create_app
 from assistant.assistant import Assistant, open_assistant
+from assistant.draining import DrainingServer
 from assistant.gateway.gateway import Gateway
 from assistant.gateway.settings import GatewaySettings
 from assistant.ingestion import ingest
 from assistant.jobs import Jobs
 from assistant.settings import Settings
-from assistant.sources import Sources, known_sources
+from assistant.sources import Sources, known_sources, targets
+from assistant.telemetry import start as start_telemetry
+from assistant.tls import open_certificate
 from assistant.watch import Watch, Watched
 from index.errors import Busy, IndexUnavailable
 from ingest.sources.settings import FolderEntry
@@ -39,7 +43,9 @@ def run(settings: Settings, *, watching: bool = False) -> None:
     """
     authenticator = open_authenticator(settings)
     check_bind(settings.host, authenticator)
+    tls = open_certificate(settings.tls_certificate, settings.tls_key)
     listener = _listen(settings.host, settings.port)
+    telemetry = start_telemetry(settings.telemetry)
     assistant = open_assistant(settings)
     try:
         assistant.ready()
@@ -55,18 +61,26 @@ def run(settings: Settings, *, watching: bool = False) -> None:
         known_sources(settings),
         watch.next_run if watch else lambda name: None,
     )
-    answering = Answering(assistant, _gateway(settings.gateway))
-    app = create_app(answering, jobs, sources, authenticator, settings.hosts)
+    admission = Admission(settings.limits)
+    answering = Answering(assistant, _gateway(settings.gateway), admission)
+    app = create_app(answering, jobs, sources, authenticator, [settings.host, *settings.hosts])
+    telemetry.instrument(app)
+    due = targets(settings, EVERY if watching else None)
+    telemetry.show(assistant.reader, answering.gateway, due)
     assistant.warm_up()
     jobs.resume()
     if watch:
         watch.start()
     host, port = listener.getsockname()[:2]
-    print(f"Casebook is ready: http://{host}:{port}", flush=True)
+    print(f"Casebook is ready: http{'s' if tls else ''}://{host}:{port}", flush=True)
     config = uvicorn.Config(
-        app, log_level=logging.WARNING, timeout_graceful_shutdown=20, server_header=False
+        app,
+        log_config=None,  # its lines go where ours go
+        log_level=logging.WARNING,
+        server_header=False,
+        ssl_context_factory=(lambda *_: tls.context()) if tls else None,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config, admission).run(sockets=[listener])
 
 
 def _gateway(settings: GatewaySettings) -> Gateway:
@@ -98,8 +112,10 @@ def open_authenticator(settings: Settings) -> Authenticator:
             else None,
             administrators=frozenset(settings.oidc.administrators),
         )
+    # With a name for others it is reached by them, through a proxy, whatever it listens on.
+    host = None if settings.hosts else settings.host
     return Authenticator(
-        KeyStore(settings.keys), oidc, anonymous(settings.anonymous_access), host=settings.host
+        KeyStore(settings.keys), oidc, anonymous(settings.anonymous_access), host=host
     )
 
 

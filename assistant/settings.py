@@ -13,11 +13,18 @@ from pydantic_settings import (
 )
 
 from assistant.gateway.settings import GatewaySettings
+from assistant.limits import Limits
+from assistant.telemetry.settings import TelemetrySettings
 from index.errors import InvalidInput
+from index.recovery.settings import SnapshotSettings
 from ingest.sources.settings import Entry
 
 SETTINGS_FILE = Path("casebook.toml")
 PREFIX = "CASEBOOK_"
+
+CORPUS = Path("corpus")
+RUNBOOKS = Path("docs/runbooks")
+"""What is read where nothing is configured; runbooks where there are any, as a project keeps them."""
 
 
 class Oidc(BaseModel):
@@ -43,7 +50,8 @@ class Settings(BaseSettings):
     )
 
     corpus: list[Path] | None = Field(
-        None, description="files and folders to read [corpus, where no sources are configured]"
+        None,
+        description="files and folders to read [corpus and docs/runbooks, unless there are sources]",
     )
     sources: list[Entry] = Field([], description="sources by name: docs/sources.md")
     copies: Path = Field(Path(".casebook/sources"), description="what is kept of remote sources")
@@ -51,6 +59,13 @@ class Settings(BaseSettings):
     oidc: Oidc | None = Field(None, description="the issuer whose tokens are accepted")
     gateway: GatewaySettings = Field(
         GatewaySettings(), description="language models: docs/gateway.md"
+    )
+    limits: Limits = Field(Limits(), description="what is done at once: docs/operations.md")
+    telemetry: TelemetrySettings = Field(
+        TelemetrySettings(), description="traces, metrics and logs: docs/telemetry.md"
+    )
+    snapshots: SnapshotSettings = Field(
+        SnapshotSettings(), description="where snapshots are kept: docs/recovery.md"
     )
     index: Path = Field(Path(".casebook/index"), description="the folder of the index")
     embedder: str = Field("all-MiniLM-L6-v2", description="embedding model: packaged, path or name")
@@ -63,9 +78,13 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address that `casebook serve` listens on")
     hosts: list[str] = Field(
-        [], description="other names that MCP clients in browsers may reach the service by"
+        [], description="names that the service is reached by, other than addresses and localhost"
     )
     port: int = Field(8000, ge=0, le=65535, description="port, 0 for any that is free")
+    tls_certificate: Path | None = Field(
+        None, description="file of the certificate chain to serve HTTPS with, read when it changes"
+    )
+    tls_key: Path | None = Field(None, description="file of its key, likewise")
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
@@ -74,12 +93,20 @@ class Settings(BaseSettings):
             raise ValueError(f"two sources are called {', '.join(sorted(twice))}: rename one")
         return self
 
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("give both tls_certificate and tls_key, or neither")
+        return self
+
     @property
     def corpus_paths(self) -> list[Path]:
         """The files and folders that are read beside the sources."""
         if self.corpus is not None:
             return self.corpus
-        return [] if self.sources else [Path("corpus")]
+        if self.sources:
+            return []
+        return [CORPUS, RUNBOOKS] if RUNBOOKS.is_dir() else [CORPUS]
 
     @classmethod
     def settings_customise_sources(

@@ -26,6 +26,23 @@ def known_sources(settings: Settings) -> dict[str, Known]:
     return {entry.name: Known(entry.type, entry.stale_after) for entry in settings.sources}
 
 
+def shown(name: str) -> str:
+    """A source's name for people: what the files under `corpus` are called, which have none."""
+    return name or UNNAMED
+
+
+def targets(settings: Settings, every: timedelta | None) -> dict[str, float]:
+    """The seconds that sources, by name, may go unread: as they say themselves, or two turns of their
+    schedule. `every` is that of remote sources which have none of their own.
+    """
+    allowed = {
+        entry.name: entry.stale_after
+        or 2 * (entry.every or (every if entry.type != "folder" else None) or timedelta())
+        for entry in settings.sources
+    }
+    return {name: limit.total_seconds() for name, limit in allowed.items() if limit}
+
+
 class Sources:
     """Answers `GET /sources`. `next_run` gives when a source is due, in seconds since 1970, or None."""
 
@@ -70,7 +87,7 @@ class Sources:
         synced_at = status.get("synced_at")
         next_run = self._next_run(name)
         return SourceInfo(
-            name=name or UNNAMED,
+            name=shown(name),
             type=known.type,
             documents=len(held),
             kinds=dict(sorted(Counter(document.kind for document in held).items())),

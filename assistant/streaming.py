@@ -1,11 +1,12 @@
 """Streams: what comes in is bounded, and what goes out is made as long as somebody waits for it."""
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 import anyio
 from fastapi.sse import EventSourceResponse
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,8 @@ class EventStream(EventSourceResponse):
     def __init__(
         self, body: AsyncGenerator[bytes, None], made_from: AsyncGenerator[Any, None]
     ) -> None:
+        # Not `no-store`, of which Chromium, when it ends, says at times that it was broken off. A response to
+        # POST is stored by nobody who was not told how long.
         super().__init__(body, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._body = body
         self._made_from = made_from
@@ -31,6 +34,27 @@ class EventStream(EventSourceResponse):
         """Send the events."""
         async with aclosing(self._made_from), aclosing(self._body):
             await super().__call__(scope, receive, send)
+
+
+class WithHeaders:
+    """An application whose every response has the headers that `headers` gives at that moment."""
+
+    def __init__(self, app: ASGIApp, headers: Callable[[], Mapping[str, str]]) -> None:
+        self.app = app
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and add the headers to what is answered."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = MutableHeaders(scope=message)
+                given.update(self.headers())
+                if "etag" not in given:  # a file that is the same for everybody
+                    given.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self.app(scope, receive, sent if scope["type"] == "http" else send)
 
 
 T = TypeVar("T")
@@ -76,8 +100,11 @@ class BodyLimit:
         self.detail = detail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, counting what comes."""
+        """Pass a request on, counting what comes, or what is announced if that is too much."""
         came = 0
+        size = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
+        if size.isdecimal() and int(size) > self.most:
+            came = self.most  # and with the first byte it is too much
 
         async def counted() -> Message:
             nonlocal came

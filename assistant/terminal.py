@@ -5,14 +5,18 @@ import textwrap
 import click
 
 from assistant.schema import (
+    WORSE,
     Answer,
     AnswerUsage,
     Citation,
+    Health,
     SearchResult,
     SourceList,
     Trace,
     TraceGeneration,
 )
+
+STANDING = {"well": "green", "impaired": "yellow", "down": "red"}
 
 
 def show_answer(answer: Answer) -> None:
@@ -32,6 +36,13 @@ def show_answer(answer: Answer) -> None:
     click.echo(f"\nconfidence {answer.confidence:.2f}, index state {answer.index_state}")
     if answer.trace:
         _show_trace(answer.trace)
+
+
+def show_health(found: Health) -> None:
+    """Print how things are, what is not well first."""
+    for part in sorted(found.parts, key=lambda part: -WORSE.index(part.standing)):
+        standing = click.style(part.standing, fg=STANDING[part.standing])
+        click.echo(f"{part.name:9} {standing}  {part.words}")
 
 
 def _used(usage: AnswerUsage | None) -> str:

@@ -147,9 +147,11 @@ def serving(cwd: Path, *arguments: str, **environment: str) -> Iterator[str]:
             break
     else:
         pytest.fail("the server did not start:\n" + "".join(lines))
-    yield found[1]
-    process.terminate()
-    process.wait(timeout=30)
+    try:
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")

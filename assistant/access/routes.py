@@ -33,10 +33,14 @@ class Role(Enum):
 
     ANYONE = "anyone: nobody is asked for anything"
     READER = "any caller, who gets what their labels let them read"
+    OPERATOR = "administrators, and callers with the label casebook:operator"
     ADMINISTRATOR = "administrators"
 
 
 NOBODY = anonymous(())
+
+OPERATOR_LABEL = "casebook:operator"
+"""Lets a caller who is no administrator see how the service is doing."""
 
 
 class _Bearer(SecurityBase):
@@ -61,7 +65,7 @@ _bearer = _Bearer()
 class _Anyone:
     role = Role.ANYONE
 
-    def __call__(self) -> Caller:
+    async def __call__(self) -> Caller:  # not in a thread: health is asked while all are busy
         return NOBODY
 
 
@@ -78,16 +82,23 @@ class _Allowed:
     ) -> Caller:
         authenticator: Authenticator = connection.app.state.authenticator
         caller = authenticator.caller(authorization)
-        if self.role is Role.ADMINISTRATOR and not caller.administrator:
-            if authenticator.unclaimed and _from_own_page(connection):
-                return caller
-            if caller.kind == "anonymous":
-                raise SignInNeeded()
+        if self._lets_through(caller) or (authenticator.unclaimed and _from_own_page(connection)):
+            return caller
+        if caller.kind == "anonymous":
+            raise SignInNeeded()
+        if self.role is Role.OPERATOR:
             raise Forbidden(
-                f"{caller.name!r} is no administrator, and this is for administrators: use a key "
-                "made with `casebook keys create --admin`"
+                f"{caller.name!r} may not see how the service is doing: use a key made with "
+                f"`casebook keys create --access {OPERATOR_LABEL}`, or an administrator's"
             )
-        return caller
+        raise Forbidden(
+            f"{caller.name!r} is no administrator, and this is for administrators: use a key "
+            "made with `casebook keys create --admin`"
+        )
+
+    def _lets_through(self, caller: Caller) -> bool:
+        operates = self.role is Role.OPERATOR and OPERATOR_LABEL in caller.labels
+        return self.role is Role.READER or caller.administrator or operates
 
 
 def _from_own_page(connection: HTTPConnection) -> bool:
@@ -107,6 +118,7 @@ ANYONE = Depends(allow(Role.ANYONE))
 """For `dependencies=[ANYONE]`: routes that look at no caller."""
 
 Reader = Annotated[Caller, Depends(allow(Role.READER))]
+Operator = Annotated[Caller, Depends(allow(Role.OPERATOR))]
 Administrator = Annotated[Caller, Depends(allow(Role.ADMINISTRATOR))]
 
 
@@ -131,7 +143,7 @@ def check_routes(app: FastAPI, open_routes: Mapping[str, str] = OPEN) -> None:
     if undeclared:
         raise UndeclaredRoutes(
             f"these routes do not say who may call them: {', '.join(undeclared)}. Give each a "
-            "caller (Reader, Administrator), dependencies=[ANYONE], or a reason in OPEN "
+            "caller (Reader, Operator, Administrator), dependencies=[ANYONE], or a reason in OPEN "
             "(assistant/access/routes.py)"
         )
     if unasked:

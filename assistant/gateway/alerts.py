@@ -16,6 +16,7 @@ from assistant.gateway.alert_log import RETRY_AFTER, Alert, claim, note_delivery
 from assistant.gateway.ledger import Ledger
 from assistant.gateway.ledger_file import LedgerUnavailable
 from assistant.gateway.settings import Alerts as AlertSettings
+from index.secret_file import NoSecret, SecretFile
 
 log = logging.getLogger("casebook.gateway")
 
@@ -48,7 +49,9 @@ class Alerts:
         ledger: Ledger,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        self._variable = settings.url_env
+        self._variable = settings.url_env or ""
+        file = settings.url_file
+        self._file = SecretFile(file, "a webhook's address") if file else None
         self._environment = environment
         self._ledger = ledger
         self._lock = threading.Lock()
@@ -92,9 +95,10 @@ class Alerts:
 
     def _deliver(self, alert: Alert) -> None:
         """POST one alert; raises `NotDelivered`."""
-        address = self._environment.get(self._variable, "")
+        place = self._variable or (self._file and self._file.path)
+        address = self._address()
         if not _can_be_told(address):
-            raise NotDelivered(f"{self._variable} holds no http address, or one with a password")
+            raise NotDelivered(f"{place} holds no http address, or one with a password")
         try:
             request = urllib.request.Request(
                 address, _body(alert), {"Content-Type": "application/json"}, method="POST"
@@ -102,11 +106,20 @@ class Alerts:
             _opener.open(request, timeout=TIMEOUT_SECONDS).close()
         except urllib.error.HTTPError as error:
             error.close()
-            raise NotDelivered(f"the webhook of {self._variable} answered {error.code}") from None
+            raise NotDelivered(f"the webhook of {place} answered {error.code}") from None
         except (OSError, HTTPException, ValueError) as error:  # whose own text may hold the address
             reason = getattr(error, "reason", error)
             why = getattr(reason, "strerror", None) or type(reason).__name__
-            raise NotDelivered(f"the webhook of {self._variable}: {why}") from None
+            raise NotDelivered(f"the webhook of {place}: {why}") from None
+
+    def _address(self) -> str:
+        """The webhook's address as it is now; raises `NotDelivered`."""
+        if self._file is None:
+            return self._environment.get(self._variable, "")
+        try:
+            return self._file.read()
+        except NoSecret as error:
+            raise NotDelivered(str(error)) from None
 
 
 _opener = urllib.request.build_opener(_NoRedirect)

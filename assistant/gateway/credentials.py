@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from assistant.gateway.errors import GatewayError
 from assistant.gateway.settings import ModelEntry
+from index.secret_file import NoSecret, SecretFile
 
 
 class NoKey(GatewayError):
@@ -15,46 +15,30 @@ class NoKey(GatewayError):
 
 
 class Credentials:
-    """Where a model's key is found. A file is read again when it changes: keys are exchanged without
-    a restart, also where a link is pointed elsewhere, as Kubernetes does.
-    """
+    """Where a model's key is found. It is looked up for each call: keys are exchanged without a restart."""
 
     def __init__(self, entry: ModelEntry, environment: Mapping[str, str] = os.environ) -> None:
         self._entry = entry
         self._environment = environment
-        self._read: tuple[tuple[int, int, int], str] | None = None
+        what = f"the key of model {entry.name!r}"
+        self._file = SecretFile(entry.key_file, what) if entry.key_file else None
 
     def key(self) -> str | None:
         """The key as it is now, or None for a model that needs none; raises `NoKey`."""
-        entry = self._entry
-        if entry.key_env is not None:
-            return self._usable(
-                self._environment.get(entry.key_env, ""), f"the variable {entry.key_env}"
-            )
-        if entry.key_file is not None:
-            return self._from_file(entry.key_file)
-        return None
-
-    def _from_file(self, path: Path) -> str:
+        if self._entry.key_env is not None:
+            return self._from_environment(self._entry.key_env)
+        if self._file is None:
+            return None
         try:
-            status = path.stat()
-            version = status.st_mtime_ns, status.st_ino, status.st_size
-            if self._read is None or self._read[0] != version:
-                key = self._usable(path.read_text(encoding="ascii"), f"the file {path}")
-                self._read = version, key
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not plain ASCII"
-            raise NoKey(
-                f"the key of model {self._entry.name!r} can't be read from {path} ({reason}): "
-                "write the key and nothing else into it (setting `key_file`)"
-            ) from None  # the error of a decoder holds the bytes
-        return self._read[1]
+            return self._file.read()
+        except NoSecret as error:
+            raise NoKey(f"{error} (setting `key_file`)") from None
 
-    def _usable(self, text: str, where: str) -> str:
-        key = text.strip()
+    def _from_environment(self, variable: str) -> str:
+        key = self._environment.get(variable, "").strip()
         if not key or not (key.isascii() and key.isprintable()):
             raise NoKey(
-                f"{where} holds no key for model {self._entry.name!r}: "
+                f"the variable {variable} holds no key for model {self._entry.name!r}: "
                 "put the key there and nothing else"
             )
         return key

@@ -14,6 +14,7 @@ from assistant.gateway.ledger import Attempt
 from assistant.gateway.retry import TRIES_IN_ALL, TRIES_PER_MODEL, wait_before_retry
 from assistant.gateway.schema import Call, Completed, Event
 from assistant.gateway.settings import Timeouts
+from assistant.telemetry.attempts import attempted
 
 log = logging.getLogger("casebook.gateway")
 
@@ -80,6 +81,10 @@ class Failover:
                     break
         raise NotAnswered(NOT_ANSWERED, notes)
 
+    def is_left_alone(self, model: str) -> bool:
+        """Whether a model, by its name, failed too often of late to be asked."""
+        return model in self._breakers and self._breakers[model].is_open
+
     async def _waited(self, failure: Failure, tried: int, deadline: float) -> bool:
         """Whether the same model is asked again, now that it was waited for."""
         wait = wait_before_retry(failure, tried, deadline - self._clock(), self._random)
@@ -95,6 +100,7 @@ class Failover:
     def _over(self, one: Try, permit: Permit, attempts: list[Attempt]) -> None:
         attempt = one.record()
         attempts.append(attempt)
+        attempted(one.model.provider.entry, one.call, attempt)
         breaker = self._breaker(one.model)
         match one.blame:
             case True:

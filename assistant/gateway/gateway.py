@@ -30,6 +30,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger("casebook.gateway")
+text_log = logging.getLogger("casebook.gateway.texts")
+"""Prompts and answers, where the settings say so; telemetry sends none of it."""
 
 SETTLING_SECONDS = 0.25
 """How long a call waits for the ledger after its deadline; held up by another process, it settles later."""
@@ -94,6 +96,10 @@ class Gateway:
             async for event in events:
                 yield event
 
+    def breakers(self) -> dict[str, bool]:
+        """Of each model, by its name, whether it is left alone."""
+        return {name: self._failover.is_left_alone(name) for name in self._models}
+
     async def close(self) -> None:
         """Hang up, wait for what is being settled and for alerts being sent, and close the ledger."""
         for model in self._models.values():
@@ -149,7 +155,7 @@ class Gateway:
 
     def _keep(self, call: Call, completed: Completed, text: str) -> None:
         if self.settings.log_texts:
-            log.info("asked %s, %s said %r", call.messages, completed.model, text)
+            text_log.info("asked %s, %s said %r", call.messages, completed.model, text)
         if not completed.truncated:
             self._cache.put(
                 key_of(call, self._models[completed.model].provider.entry), text, completed

@@ -94,8 +94,15 @@ class Timeouts(_Entry):
 class Alerts(_Entry):
     """A webhook that is told when a budget is used up to a threshold."""
 
-    url_env: str = Field(description="environment variable that holds the address to POST to")
+    url_env: str | None = Field(None, description="environment variable that holds the address")
+    url_file: Path | None = Field(None, description="file that holds the address to POST to")
     at: list[Annotated[float, Field(gt=0, le=1)]] = [0.8, 1.0]
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if bool(self.url_env) == bool(self.url_file):
+            raise ValueError("alerts need the address of a webhook: give url_env or url_file")
+        return self
 
 
 class GatewaySettings(_Entry):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from assistant.confidence import REREAD_FROM
 from assistant.generation.content import EMPTY, content_terms, near
+from assistant.generation.orders import is_order
 from assistant.support import PassageTokens
 from index.embedder import TokenEmbeddings
 from index.schema import Passage
@@ -116,8 +117,12 @@ class Finder:
 
     def _pool(self, said: Sequence[Word], number: int, passage: Passage) -> _Pool | None:
         body = passage.body
-        # What a passage asks it does not say.
-        found = [each for each in sentences(body) if body[each.end - 1] != "?"]
+        # What a passage asks it does not say, nor what it tells its reader to answer.
+        found = [
+            each
+            for each in sentences(body)
+            if body[each.end - 1] != "?" and not is_order(body[each.start : each.end])
+        ]
         if not found:
             return None
         texts = [_place(passage), *(body[each.start : each.end] for each in found)]

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
+from assistant.extract import PER_DOCUMENT
 from assistant.gateway.schema import Message, Role
 from assistant.schema import Turn
 from index.embedder import llm_tokens
@@ -26,8 +27,8 @@ SILENT = "The passages do not say."
 """What the model is told to write where the passages don't answer; no claim to check."""
 
 PASSAGES = 8
-PER_DOCUMENT = 4
-"""Passages of one document at most, so that a long one does not keep out all others."""
+PASSAGES_ALONE = 4
+"""Passages of one document where it is the only one; of several, each may have `PER_DOCUMENT`."""
 
 CONVERSATION_SHARE = 0.25
 """Part of the room that earlier turns may take."""
@@ -144,11 +145,13 @@ def _chosen(candidates: Sequence[Candidate], room: int) -> tuple[Passage, ...]:
     """The best passages that fit together."""
     chosen: list[Passage] = []
     of_document: Counter[str] = Counter()
+    documents = {candidate.passage.document.id for candidate in candidates}
+    most = PER_DOCUMENT if len(documents) > 1 else PASSAGES_ALONE
     for candidate in candidates:
         passage = candidate.passage
         # Two line ends join a passage to the one before it.
         tokens = llm_tokens()(_shown(PASSAGES, passage) + "\n\n")
-        full = of_document[passage.document.id] == PER_DOCUMENT
+        full = of_document[passage.document.id] == most
         if full or tokens > room or not passage.body.strip():
             continue
         room -= tokens

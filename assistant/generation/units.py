@@ -22,7 +22,7 @@ _OPEN = r"\(?[\[【][^\]】\n]{0,80}(?:[\]】]\)?(?:\([^()\s]*)?)?"
 
 _SAME_LINE = re.compile(rf"{_CITED}[ \t]*[.,;]?", re.I)
 _OWN_LINE = re.compile(rf"\s*\n{_CITED}[ \t]*[.,;]?[ \t]*(?=\n|\Z)", re.I)
-_MAY_BE_CITED = re.compile(rf"\s*(?:{_CITED})?[ \t]*(?:\(|{_OPEN}|[.,;])?[ \t]*\Z", re.I)
+_MAY_BE_CITED = re.compile(rf"\s*+(?:{_CITED})?[ \t]*+(?:\(|{_OPEN}|[.,;])?[ \t]*+\Z", re.I)
 _ENDS_CITED = re.compile(rf"{_ONE}\)?[ \t]*[.!?…:;]*[\"'”’)\]*_]*[ \t]*\Z", re.I)
 
 _POINT = re.compile(r"`[^`\n]*`|(?P<stop>[.!?…]+[\"'”’)\]*_]*)|(?P<line>\n)|(?P<tick>`)")
@@ -35,7 +35,7 @@ _ABBREVIATION = re.compile(
 ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
 FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 OTHER_TURN = re.compile(
-    r"[ \t]*(?:[#*_]*[ \t]*(?:q|question|user|human|instructions?|system)[ \t]*[*_]*:"
+    r"[ \t]*+(?:[#*_]*+[ \t]*+(?:q|question|user|human|instructions?|system)[ \t]*[*_]*:"
     r"|<\|im_start\|>|<start_of_turn>|<\|user\|>|\[INST\])",
     re.I,
 )

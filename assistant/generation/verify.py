@@ -63,6 +63,18 @@ _ORDERED = re.compile(
 """Where a source tells its reader to say something, it does not say that itself."""
 
 
+_REQUESTED = re.compile(
+    r"(analy[sz]e|compare|describe|determine|outline|provide|recommend|suggest|summari[sz]e)\b",
+    re.I,
+)
+"""What begins a request for a text. That it names something does not make it so: of "Provide insights into
+the market", a claim about the market is not supported."""
+
+
+def _requested(texts: Sequence[str]) -> list[str]:
+    return [found[1] for text in texts if (found := _REQUESTED.match(text))]
+
+
 @dataclass(frozen=True)
 class Support:
     """The span `[start, end)` of the document of passage `number`, from 1, that supports a claim; `score` is
@@ -158,7 +170,8 @@ class Verifier:
         of_itself = _OF_ITSELF.search(claim)
         if of_itself and not re.search(rf"\b{of_itself[0]}(?!\w)", evidence.text, re.I):
             return "It speaks of the assistant, not of the sources."
-        if any(stem(verb.lower()) not in terms(claim) for verb in _ORDERED.findall(evidence.text)):
+        ordered = [*_ORDERED.findall(evidence.text), *_requested(evidence.texts)]
+        if any(stem(verb.lower()) not in terms(claim) for verb in ordered):
             return "The passage tells its reader to say this, and does not say it."
         # What one sentence names or counts, another's does not: literals have to stand in the evidence itself.
         if absent := Source(evidence.read).missing(claim, self._embedder.is_word):

@@ -6,7 +6,7 @@ does not pay for it.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,28 +33,15 @@ log = logging.getLogger("casebook.mcp")
 MAX_BODY = 64 * 1024
 """Bytes of a request: a question of 4,000 characters takes 48 KiB of it if each is escaped."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
 CALLER = "casebook.caller"
 """Where a request's ASGI scope holds its caller."""
 
 
-class Elsewhere(CasebookError):
-    """A browser was led here under another name, or by a page from elsewhere (DNS rebinding)."""
-
-    title = "Not known by this name"
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class McpEndpoint:
-    """`POST /mcp` of an application. `hosts` are the names by which others than this machine reach it."""
+    """`POST /mcp` of an application."""
 
-    def __init__(self, answering: "Answering", hosts: Sequence[str] = ()) -> None:
+    def __init__(self, answering: "Answering") -> None:
         self._answering = answering
-        self._hosts = (*LOOPBACK, *hosts)
         self._tasks: TaskGroup | None = None
         self._manager: StreamableHTTPSessionManager | None = None
         self._loading = anyio.Lock()
@@ -77,7 +64,6 @@ class McpEndpoint:
         @router.post("/mcp", include_in_schema=False)
         async def mcp(request: Request, caller: Reader) -> Response:
             manager = await self._loaded()
-            await _check_name(request, self._hosts)
             return _HandedOn(manager, caller)
 
         app.include_router(router)
@@ -108,12 +94,16 @@ class _McpRoute(APIRoute):
                 return await handle(request)
             except CasebookError as error:
                 log.warning("POST /mcp: %s", error)
-                code = INVALID_REQUEST if error.status < 500 else INTERNAL_ERROR
-                told = {"code": code, "message": str(error)}
-                body = {"jsonrpc": "2.0", "id": None, "error": told}
-                return JSONResponse(body, error.status, getattr(error, "headers", None))
+                return told(error)
 
         return handled
+
+
+def told(error: CasebookError) -> JSONResponse:
+    """An error as a client of this protocol reads it."""
+    code = INVALID_REQUEST if error.status < 500 else INTERNAL_ERROR
+    body = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": str(error)}}
+    return JSONResponse(body, error.status, getattr(error, "headers", None))
 
 
 class _HandedOn(Response):
@@ -141,28 +131,3 @@ def _manager_of(answering: "Answering") -> "StreamableHTTPSessionManager":
         json_response=False,
         max_request_body_size=MAX_BODY,
     )
-
-
-async def _check_name(request: Request, hosts: Sequence[str]) -> None:
-    """Raise `Elsewhere` where a browser may be acting for a page of strangers: such a page can't send a
-    key, but what this machine or network alone may read would be open to it.
-    """
-    from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-
-    named = [name for host in hosts for name in (host, f"{host}:*")]
-    guard = TransportSecurityMiddleware(
-        TransportSecuritySettings(
-            enable_dns_rebinding_protection=True,
-            allowed_hosts=named,
-            allowed_origins=[
-                f"{scheme}://{name}" for name in named for scheme in ("http", "https")
-            ],
-        )
-    )
-    if refusal := await guard.validate_request(request):
-        shown = request.headers.get("origin" if refusal.status_code == 403 else "host")
-        raise Elsewhere(
-            f"{shown!r} is not a name of this service: use {', '.join(hosts)}, or add the name to "
-            "`hosts` in the service's settings",
-            refusal.status_code,
-        )

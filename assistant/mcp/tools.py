@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.access.caller import Caller
@@ -66,6 +65,7 @@ class SearchOutput(_Model):
 
     results: list[Found]
     index_state: str
+    notice: str | None = None
 
 
 class FetchOutput(_Model):
@@ -154,8 +154,7 @@ def tools(answering: "Answering") -> tuple[Tool, ...]:
 async def _search(
     answering: "Answering", asked: SearchArguments, caller: Caller, service: str | None
 ) -> SearchOutput:
-    search = partial(answering.assistant.search, asked.query, asked.k, caller)
-    result = await anyio.to_thread.run_sync(search)
+    result = await answering.search(asked.query, asked.k, caller)
     found = [
         Found(
             id=hit.document_id,
@@ -169,13 +168,14 @@ async def _search(
         )
         for hit in result.hits
     ]
-    return SearchOutput(results=found, index_state=result.index_state)
+    return SearchOutput(results=found, index_state=result.index_state, notice=result.notice)
 
 
 async def _fetch(
     answering: "Answering", asked: FetchArguments, caller: Caller, service: str | None
 ) -> FetchOutput:
-    found = await anyio.to_thread.run_sync(answering.assistant.document, asked.id, caller)
+    look = partial(answering.assistant.document, asked.id)
+    found = await answering.looked_up(look, caller)
     own = found.model_dump(exclude={"id", "title", "text", "metadata"})
     return FetchOutput(
         id=found.id,

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from assistant.openai.schema import ErrorBody, ErrorDetail
 from assistant.problems import UNEXPECTED
+from assistant.telemetry.asked import turned_away
 from index.errors import CasebookError, InvalidInput
 
 log = logging.getLogger("casebook.openai")
@@ -47,6 +48,7 @@ class OpenAIRoute(APIRoute):
                 message = f"the request can't be read ({error.detail}): send UTF-8 JSON"
                 return _response(openai_error(error.status_code, message), error.status_code)
             except CasebookError as error:
+                turned_away(error)
                 log.warning("%s %s: %s", request.method, request.url.path, error)
                 status = 400 if isinstance(error, InvalidInput) else error.status
                 headers = getattr(error, "headers", RETRY_AFTER if status == 503 else {})

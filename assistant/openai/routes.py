@@ -78,7 +78,7 @@ def add_openai_routes(app: FastAPI, answering: "Answering") -> None:
             return await _whole(request, answering, question, caller, completion)
         events = answering.stream(question, caller)
         # What goes wrong goes wrong before the first event: with it comes the right status.
-        first = await anext(events)
+        first = await while_waited_for(request, anext(events))
         usage = asked.stream_options is not None and asked.stream_options.include_usage
         return EventStream(_told(first, events, completion, usage), events)
 

@@ -3,6 +3,7 @@
 import { createTurn, spokenAnswer } from "./answer.js";
 import { el, plural } from "./dom.js";
 import { filters, foldFilters, forgetOptions, fromAddress, inWords, leaveFilters, resetFilters, startFilters, toAddress, toRequest } from "./filters.js";
+import { tellHealth } from "./health.js";
 import { closePane, reloadPane } from "./pane.js";
 import { whenAgain } from "./retry.js";
 import { holdsKey, session, state } from "./session.js";
@@ -234,6 +235,7 @@ for (const event of ["entered", "left", "known"]) {
 
 async function showExamples() {
   looking?.abort();
+  tellHealth();
   const { signal } = (looking = new AbortController());
   const { questions } = await getJSON("/suggestions", signal).catch(() => ({ questions: [] })); // one can ask without them
   if (signal.aborted) return;

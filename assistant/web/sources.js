@@ -1,6 +1,7 @@
 /** The sources there are for the caller: what each holds, and how fresh that is. */
 
 import { age, el, icon, phrase, plural, present, revision } from "./dom.js";
+import { healthCard, loadHealth } from "./health.js";
 import { openPane, problemCard } from "./pane.js";
 import { getJSON } from "./sse.js";
 
@@ -12,10 +13,10 @@ button.addEventListener("click", open);
 async function open() {
   const { body, signal } = openPane(button, "Sources", "List of sources");
   try {
-    const sources = await loadSources(signal);
+    const [sources, health] = await Promise.all([loadSources(signal), loadHealth(signal)]);
     const documents = sources.reduce((sum, source) => sum + source.documents, 0);
     const sum = el("p", { class: "sum soft" }, `${plural(documents, "document")} that you may read`);
-    body.replaceChildren(sum, el("ul", { class: "cards" }, sources.map(card)));
+    body.replaceChildren(healthCard(health), sum, el("ul", { class: "cards" }, sources.map(card)));
   } catch (problem) {
     if (!signal.aborted) body.replaceChildren(problemCard(problem));
   }

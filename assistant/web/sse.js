@@ -9,7 +9,7 @@ export class Problem extends Error {
     this.detail = typeof detail === "string" ? detail : "The server gave no reason.";
     this.status = status;
     this.signIn = status === 401; // to sign in (again) is the remedy
-    this.retryAfter = status === 429 ? seconds(retryAfter) : null; // to wait so long is the remedy
+    this.retryAfter = [429, 503].includes(status) ? seconds(retryAfter) : null; // to wait so long is the remedy
   }
 }
 
@@ -45,12 +45,17 @@ export async function* ask(question, conversation, filters, stopped) {
     headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
     body: JSON.stringify({ question, explain: true, conversation, filters }),
   });
-  for await (const message of events(response.body, signal)) {
-    if (message.event === "error") throw new Problem(message.data);
-    yield message;
-    if (message.event === "answer") return;
+  let whole = false;
+  try {
+    for await (const message of events(response.body, signal)) { // to its end: the connection can be used again
+      if (message.event === "error") throw new Problem(message.data);
+      whole ||= message.event === "answer";
+      yield message;
+    }
+  } catch (error) {
+    if (!whole) throw error; // what is lost after the answer is nothing
   }
-  throw lost();
+  if (!whole) throw lost();
 }
 
 const lasting = (signal) => AbortSignal.any([lifetime(), signal].filter(Boolean));

@@ -39,7 +39,7 @@ class FolderSource:
         skipped: list[Skipped] = []
         passed_over = 0
         for path in self.paths:
-            if not path.exists():
+            if not _exists(path):
                 # A configured folder may be a disk that is not mounted; a path just typed is a slip.
                 error = SourceUnavailable if self.name else InvalidInput
                 raise error(f"there is nothing at {path}: give a file or a folder that exists")
@@ -58,6 +58,8 @@ class FolderSource:
     def read(self, item: Item) -> Content:
         """A file's bytes; raises `ParseError`."""
         path = self.base / item.id
+        if not self._inside(path):
+            raise ParseError(f"{item.id} leads out of its folder now: put the file itself there")
         try:
             data = path.read_bytes()
             changed = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
@@ -77,10 +79,15 @@ class FolderSource:
     def beside(self, path: str) -> bytes | None:
         """A file that a document includes: inside one of the folders, or None."""
         target = (self.base / path).resolve()
-        inside = any(target.is_relative_to(root.resolve()) for root in self.paths)
-        if not inside or not target.is_file() or target.stat().st_size > LARGEST:
+        if not self._inside(target) or not target.is_file() or target.stat().st_size > LARGEST:
             return None
         return target.read_bytes()
+
+    def _inside(self, path: Path) -> bool:
+        """Whether what lies at a path now lies in one of the folders; since it was listed it may have become
+        a link.
+        """
+        return any(path.resolve().is_relative_to(root.resolve()) for root in self.paths)
 
     def _id(self, path: Path) -> str:
         return source_of(path, self.base)
@@ -111,6 +118,13 @@ def source_of(path: Path, base: Path) -> str:
         if absolute.is_relative_to(root)
         else absolute.as_posix()
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -40,6 +40,7 @@ class GitSettings:
     patterns: Patterns = field(default_factory=Patterns)
     code: bool = False
     project: str | None = None
+    token_file: Path | None = None
 
 
 class Touch(NamedTuple):
@@ -69,7 +70,7 @@ class GitSource:
         self.settings = settings
         self._code = code_suffixes if settings.code else frozenset[str]()
         self._suffixes = (SUFFIXES - code_suffixes) | self._code
-        self._mirror = Mirror(settings.url, settings.ref, folder)
+        self._mirror = Mirror(settings.url, settings.ref, folder, token_file=settings.token_file)
         self.links = Links.to(settings.url)
         self._cache = Path(folder, "touches.json")
         self._touches: Mapping[str, Touch] | None = None

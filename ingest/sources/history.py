@@ -50,6 +50,7 @@ class HistorySettings:
     url: str
     ref: str | None = None
     project: str | None = None
+    token_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class HistorySource:
     def __init__(self, name: str, settings: HistorySettings, folder: Path) -> None:
         self.name = name
         self.settings = settings
-        self._mirror = Mirror(settings.url, settings.ref, folder, tags=True)
+        self._mirror = Mirror(
+            settings.url, settings.ref, folder, tags=True, token_file=settings.token_file
+        )
         self.links = Links.to(settings.url)
         self._cache = Path(folder, "groups.json")
         self._groups: Mapping[str, Group] | None = None

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from index.secret_file import NoSecret, SecretFile
 from ingest.sources.source import SourceUnavailable
 
 if TYPE_CHECKING:  # 100 ms, which only a sync with such a source has to spend
@@ -183,6 +184,8 @@ class HttpClient:
         try:
             with self._client.stream("GET", url, headers=headers) as response:
                 body = self._body(response, limit)
+        except httpx.InvalidURL as error:  # httpx looks at a redirect also where it does not follow it
+            raise RedirectRefused(f"{_shown(url)} redirects to what is no address") from error
         except httpx.TransportError as error:
             raise _TryAgain(f"no whole answer ({type(error).__name__}: {error})") from error
         except zlib.error as error:
@@ -268,7 +271,7 @@ def is_public(address: str) -> bool:
     """Whether an IP address is one of the internet, also when IPv6 wraps an IPv4 address."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        inner = ip.ipv4_mapped or ip.sixtofour  # of Teredo nothing is public: its addresses are no one's
         if ip in _NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
         if inner:
@@ -445,14 +448,18 @@ def read_token(variable: str | None, file: Path | None) -> str | None:
     if variable:
         place, token = f"${variable}", os.environ.get(variable, "")
     elif file:
-        place = str(file)
-        try:
-            token = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            raise SourceUnavailable(f"no token can be read from {file}: give it one") from error
+        return token_in(file)
     else:
         return None
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise SourceUnavailable(f"{place} holds no token: put one there, on one line")
     return token
+
+
+def token_in(file: Path) -> str:
+    """The token that a file holds now; raises `SourceUnavailable`."""
+    try:
+        return SecretFile(file, "a token").read()
+    except NoSecret as error:
+        raise SourceUnavailable(str(error)) from None

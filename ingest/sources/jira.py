@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from index.errors import ParseError
+from ingest.parsers import links
 from ingest.parsers.html import from_soup
 from ingest.parsers.parsed import reading
 from ingest.sources.http import Clock, HttpClient, Reply, Sleep, parse_address, read_token
@@ -577,6 +578,11 @@ def _marked(text: str, marks: Iterable[Data]) -> str:
     return text
 
 
+def _link(found: re.Match[str]) -> str:
+    led = links.target(found[2])
+    return f"[{found[1]}]({led})" if led else found[1]
+
+
 _CODE = re.compile(r"\{(code|noformat)(?::([^}\n]{0,200}))?\}")
 _MACRO = re.compile(
     r"\{(?:color|panel|anchor|info|note|tip|warning|expand|section|column|toc)(:[^}\n]{0,300})?\}"
@@ -662,7 +668,7 @@ def _inline_prose(text: str, dropped: Counter[str]) -> str:
         dropped["images"] += images
     text = _MENTION.sub(r"@\1", text)
     text = _ADDRESS.sub(r"<\1>", text)
-    text = _LINK.sub(r"[\1](\2)", text)
+    text = _LINK.sub(_link, text)
     text = _MACRO.sub(_macro_title, text)
     return _BOLD.sub(r"**\1**", text)
 

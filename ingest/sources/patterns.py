@@ -32,10 +32,12 @@ class Patterns:
 
 
 def compiled(patterns: Sequence[str]) -> Any:
-    """The patterns as one matcher."""
+    """The patterns as one matcher, by Python's own expressions: others that pathspec takes where they happen
+    to be installed (RE2) raise for a name that is no UTF-8.
+    """
     from pathspec import GitIgnoreSpec
 
     try:
-        return GitIgnoreSpec.from_lines(patterns)
+        return GitIgnoreSpec.from_lines(patterns, backend="simple")
     except ValueError as error:
         raise InvalidInput(f"a pattern among {list(patterns)} can't be read: {error}") from error

@@ -19,6 +19,9 @@ SCHEMES = frozenset({"https", "http", "ssh", "git", "file"})
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^@/:]{2,}):(?P<path>[^/].*|/.+)")
 """`git@host:owner/name.git`; one letter before the colon would be a Windows drive."""
 
+ANY_USER = "x-access-token"
+"""Goes with a token where the URL names no user: GitHub asks for it with some, and GitLab takes any."""
+
 _HELPER = (
     "!f() { "
     r'printf "username=%s\npassword=%s\n" "$CASEBOOK_GIT_USER" "$CASEBOOK_GIT_PASSWORD"; '
@@ -135,8 +138,9 @@ class Links:
         return self.base + self.tag_page.format(name=quote(name) if self.on_the_web else name)
 
 
-def without_credentials(url: str) -> tuple[str, dict[str, str]]:
-    """The address that git is given, and variables of its environment that carry the credentials.
+def without_credentials(url: str, token: str | None = None) -> tuple[str, dict[str, str]]:
+    """The address that git is given, and variables of its environment that carry the credentials: those
+    of the URL, or a token for the user that it names.
 
     A command line can be read by every user of the machine, and git writes its URL into errors and
     logs; its environment can be read by its owner alone. Raises `InvalidInput` for a URL that git
@@ -149,7 +153,8 @@ def without_credentials(url: str) -> tuple[str, dict[str, str]]:
     if "://" not in url:
         return (url if _SCP.fullmatch(url) else os.path.abspath(os.path.expanduser(url))), {}
     parts = _split(url)
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    user, password = unquote(parts.username or ""), token or unquote(parts.password or "")
+    user = user or (ANY_USER if token else "")
     host = parts.netloc.rpartition("@")[2]
     if parts.scheme not in ("http", "https") or not (user or password):
         keep = f"{parts.username}@" if parts.username else ""

@@ -19,6 +19,7 @@ from typing import IO
 
 from index.errors import InvalidInput
 from ingest.parsers.text import printable
+from ingest.sources.http import token_in
 from ingest.sources.permalink import SCHEMES, shown, without_credentials
 from ingest.sources.source import SourceUnavailable
 
@@ -79,10 +80,19 @@ class Mirror:
     Raises `InvalidInput` for a URL or ref that git could take for something else.
     """
 
-    def __init__(self, url: str, ref: str | None, folder: Path, *, tags: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        ref: str | None,
+        folder: Path,
+        *,
+        tags: bool = False,
+        token_file: Path | None = None,
+    ) -> None:
         if ref is not None and (not ref or _BAD_REF.search(ref)):
             raise InvalidInput(f"{ref!r} is no name of a branch or tag: give one such as main")
         self._address, self._secrets = without_credentials(url)
+        self._url, self._token_file = url, token_file
         self.shown = shown(url)
         self.ref = ref
         self.tags = tags
@@ -96,6 +106,8 @@ class Mirror:
 
         A remote that has not changed is asked once, and that is all. Raises `SourceUnavailable`.
         """
+        if self._token_file:
+            self._secrets = without_credentials(self._url, token_in(self._token_file))[1]
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "gitconfig").write_text(_CONFIG)
         remote, head = self._ask()
@@ -152,7 +164,7 @@ class Mirror:
             return out
         reason = f"no answer within {seconds:g} s" if code is None else _reason(error)
         remedy = (
-            "give the URL a token (https://user:token@host/…) or a host and key that ssh knows"
+            "give it a token (`token_file`, or https://user:token@host/…) or a host and key that ssh knows"
             if _REFUSED.search(reason)
             else "check the URL and the network"
         )

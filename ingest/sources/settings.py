@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ingest.access import AccessRules, read_rules
 from ingest.parsers.code import CODE_SUFFIXES
@@ -82,22 +82,34 @@ class FolderEntry(Patterned):
     project: str | None = None
 
 
-class GitEntry(Patterned):
+class Cloned(Common):
+    """A git repository. `token_file` holds the password of the user that an https URL names, or a token
+    where it names none; it is read at each sync.
+    """
+
+    url: str
+    ref: str | None = None
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_one_password(self) -> Self:
+        if self.token_file and not re.match(r"https?://(?![^/]*:[^/]*@)", self.url):
+            raise ValueError("`token_file` goes with an https URL that holds no password itself")
+        return self
+
+
+class GitEntry(Patterned, Cloned):
     """The documents, and with `code` the source files, of a git repository."""
 
     type: Literal["git"]
-    url: str
-    ref: str | None = None
     code: bool = False
     project: str | None = None
 
 
-class HistoryEntry(Common):
+class HistoryEntry(Cloned):
     """The commits, tags and releases of a git repository."""
 
     type: Literal["history"]
-    url: str
-    ref: str | None = None
     project: str | None = None
 
 
@@ -137,13 +149,17 @@ def _open(entry: Entry, folder: Path) -> Source:
     if isinstance(entry, GitEntry):
         from ingest.sources.git import GitSettings, GitSource
 
-        settings = GitSettings(entry.url, entry.ref, entry.patterns, entry.code, entry.project)
+        settings = GitSettings(
+            entry.url, entry.ref, entry.patterns, entry.code, entry.project, entry.token_file
+        )
         return GitSource(entry.name, settings, folder, code_suffixes=frozenset(CODE_SUFFIXES))
     if isinstance(entry, HistoryEntry):
         from ingest.sources.history import HistorySettings, HistorySource
 
         return HistorySource(
-            entry.name, HistorySettings(entry.url, entry.ref, entry.project), folder
+            entry.name,
+            HistorySettings(entry.url, entry.ref, entry.project, entry.token_file),
+            folder,
         )
     if isinstance(entry, GithubEntry):
         from ingest.sources.github import GithubSource

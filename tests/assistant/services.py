@@ -22,7 +22,8 @@ from assistant.assistant import Assistant
 from assistant.events import AnswerEvent, Final
 from assistant.gateway.gateway import Gateway
 from assistant.gateway.settings import GatewaySettings
-from assistant.mcp.http import McpEndpoint
+from assistant.hosts import KnownHosts
+from assistant.mcp.http import McpEndpoint, told
 from assistant.openai.routes import add_openai_routes
 from assistant.schema import Answer, AskRequest
 
@@ -80,6 +81,7 @@ def an_app(answering: Any, keys: Path) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.authenticator = Authenticator(KeyStore(keys), None, anonymous({"public"}))
     problems.install(app)
+    app.add_middleware(KnownHosts, told={"/mcp": told})
 
     @app.middleware("http")
     async def headers(request: Request, call_next: Any) -> Response:

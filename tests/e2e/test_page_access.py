@@ -554,3 +554,25 @@ def test_it_fits_laptop_and_phone(
     expect(page.locator("#refused")).to_be_visible()
     look("refused")
     context.close()
+
+
+def test_the_pane_of_sources_says_in_words_how_things_are(page: Page) -> None:
+    expect(page.locator("#health")).to_be_hidden()
+    page.get_by_role("button", name="Sources").click()
+    card = page.locator(".health")
+    expect(card.locator("summary")).to_contain_text("not read for longer than it may be")
+    card.locator("summary").click()
+    expect(card.get_by_role("listitem").first).to_contain_text("sources, not well")
+    expect(card).to_contain_text("documents to answer from")
+    expect(card).not_to_contain_text("snapshot")  # that is for operators
+
+
+def test_the_page_says_before_a_question_that_there_is_no_index(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as address:
+        context = browser.new_context(viewport=LAPTOP, base_url=address)  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator("#health")).to_contain_text("run `casebook ingest`")
+        context.close()

@@ -1,0 +1,1 @@
+"""How much the service holds, open loop: `python -m benchmarks.load --help`."""

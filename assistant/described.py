@@ -49,7 +49,10 @@ def _mend(operation: dict[str, Any]) -> None:
         return
     shared = ANYWHERE | (WITH_BODY if "requestBody" in operation else {})
     if operation.get("security"):
-        shared |= {"401": "Not signed in, or not with what holds", "503": "Sign-in can't be told now"}
+        shared |= {
+            "401": "Not signed in, or not with what holds",
+            "503": "Sign-in can't be told now",
+        }
     for status, description in shared.items():
         responses.setdefault(status, {"description": description, "content": _problem()})
     for status, response in responses.items():

@@ -42,6 +42,14 @@ _BLOCKS = {
 CountTokens = Callable[[str], int]
 
 
+MAX_HEADING = 200
+"""Characters of a heading that stand in front of each chunk below it: a page of 100 KB in one heading
+would be hashed and counted again for every chunk, and leave no room for any of their words."""
+
+LEAST = 16
+"""Characters that are not cut any more: where headings fill what the model reads, no cut makes room."""
+
+
 @dataclass(frozen=True)
 class ChunkSizes:
     """How large a chunk may be, and who counts.
@@ -201,9 +209,9 @@ def _section(start: int | None, path: list[tuple[int, str]], body: list[_Block])
 
 
 def _plain_heading(heading: str) -> str:
-    heading = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-    heading = re.sub(r"\s*\{#[^}]*\}\s*$", "", heading)
-    return " ".join(re.sub(r"[*`]|<[^>]+>", "", heading).split())
+    heading = re.sub(r"!?\[([^\[\]]*)\]\([^()]*\)", r"\1", heading)
+    heading = re.sub(r"\{#[^{}]*\}\s*$", "", heading)
+    return " ".join(re.sub(r"[*`]|<[^<>]+>", "", heading).split())[:MAX_HEADING]
 
 
 # --- size -------------------------------------------------------------------------------------
@@ -259,7 +267,7 @@ def _halve(
     text: str, start: int, end: int, kind: str, fits: Callable[[int, int], bool]
 ) -> list[tuple[int, int]]:
     """The last resort for one endless word or line: cut it in the middle, at a space if any."""
-    if end - start < 2:
+    if end - start <= LEAST:
         return [(start, end)]
     middle = (start + end) // 2
     space = text.rfind(" ", start + 1, middle)

@@ -1,6 +1,7 @@
 """Export: the curated corpus as files for people, or as chunks for another embedder."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import yaml
 
 from index.catalog import Catalog
 from index.errors import IndexUnavailable, InvalidInput
-from index.schema import Document, Passage, StateId
+from index.schema import Document, DocumentId, Passage, StateId
 from index.store import catalog_path
+from ingest.reading import document_id
+
+_PLAIN = re.compile(r"\w[\w-]{0,199}", re.ASCII)
 
 
 def export_markdown(folder: Path, directory: Path) -> int:
@@ -22,7 +26,7 @@ def export_markdown(folder: Path, directory: Path) -> int:
     _empty_directory(directory)
     documents = catalog.documents(state_id)
     for document in documents:
-        (directory / f"{document.id}.md").write_text(_markdown(document), encoding="utf-8")
+        (directory / _file_name(document.id)).write_text(_markdown(document), encoding="utf-8")
     catalog.close()
     return len(documents)
 
@@ -53,6 +57,11 @@ def _empty_directory(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise InvalidInput(f"{directory} is not empty: name a new or an empty folder")
+
+
+def _file_name(name: DocumentId) -> str:
+    """The id, or one like it where it was not made here and could lead out of the directory."""
+    return f"{name if _PLAIN.fullmatch(name) else document_id(name)}.md"
 
 
 def _markdown(document: Document) -> str:

@@ -158,7 +158,7 @@ class Converter:
         kind = style.name if style.name in _ADMONITIONS else ""
         if found := _ADMONITION.match(body[0]):
             kind, body[0] = found[1], found[2]
-        made = [re.sub(r"[ \t]+\+$", "", line.strip()) for line in body]
+        made = [re.sub(r"(?<![ \t])[ \t]+\+$", "", line.strip()) for line in body]
         made = self.inline("\n".join(made)).split("\n")
         if kind:
             return _quoted([f"**{kind.capitalize()}:** {made[0]}", *made[1:]]), end
@@ -193,7 +193,7 @@ class Converter:
             at = below if below < len(lines) and _is_plain(lines[below]) else at
         while at < len(lines) and _is_plain(lines[at]):
             if not lines[at].startswith("//"):
-                words.append(re.sub(r"[ \t]+\+$", "", lines[at].strip()))
+                words.append(re.sub(r"(?<![ \t])[ \t]+\+$", "", lines[at].strip()))
             at += 1
         text = self.inline(" ".join(words))
         if item.term:

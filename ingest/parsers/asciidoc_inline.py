@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from ingest.parsers import links
+
 MAX_VALUE = 2_000
 """Characters of an attribute's value: values that use each other grow with each definition."""
 
@@ -108,8 +110,8 @@ def _link(target: str, text: str) -> str:
     words = "" if re.match(r"[\w-]+=", words) else words.strip().removesuffix("^").strip()
     for pattern, by in _MARKS[2:]:
         words = pattern.sub(by, words)
-    target = target.replace("++", "")
-    return f"[{words}]({target})" if words else target
+    led = links.target(target.replace("++", ""))
+    return f"[{words}]({led})" if words and led else words or led or ""
 
 
 def _words(reference: str) -> str:
@@ -177,7 +179,7 @@ def _cells(lines: Sequence[str], separator: str) -> list[tuple[str, int, int]]:
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     for mark, end in zip(marks, ends, strict=False):
         words = text[mark.end() : end].strip()
-        span = re.match(r"(\d*)\.?(\d*)([*+])", mark[1] or "")
+        span = re.match(r"(\d*+)\.?(\d*+)([*+])", mark[1] or "")
         across = min(int(span[1] or 1), MAX_COLUMNS) if span else 1
         if span and span[3] == "*":
             cells += [(words, 1, 1)] * across

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from ingest.parsers.links import target
 from ingest.parsers.parsed import Parsed, reading
 from ingest.parsers.text import FENCED, decode, storable, title_of
 
@@ -13,6 +14,8 @@ _LEFT_OUT = {
     **{"aside": "asides", "form": "forms", "iframe": "iframes"},
     **{"noscript": "scripts", "template": "templates"},
 }
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
+"""Tried where white space begins, not at every blank of it: that takes the square of its length."""
 _CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]*?\b(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.I)
 
 
@@ -48,6 +51,7 @@ def from_soup(name: str, soup: Any, own_title: str = "") -> Parsed:
     for furniture in [*soup.find_all("head"), *soup.find_all("title"), *soup("a", "headerlink")]:
         if not furniture.decomposed:
             furniture.decompose()
+    _mend_links(soup)
     converter = MarkdownConverter(
         heading_style="ATX",
         bullets="-",
@@ -66,6 +70,16 @@ def _leave_out(soup: Any) -> dict[str, int]:
             counts[_LEFT_OUT[element.name]] += 1
             element.decompose()
     return dict(counts)
+
+
+def _mend_links(soup: Any) -> None:
+    """A link that leads nowhere a reader should go is its words alone."""
+    for link in soup.find_all("a", href=True):
+        led = target(str(link["href"]))
+        if led is None:
+            del link["href"]
+        else:
+            link["href"] = led
 
 
 def _content(soup: Any) -> Any:
@@ -89,7 +103,7 @@ def _tidy(markdown: str) -> str:
 def _tidy_prose(text: str) -> str:
     text = re.sub(r"(?<=[^\W_])\\_(?=[^\W_])", "_", text)
     # Two spaces at a line's end are a line break in markdown, but nobody sees them.
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE))
+    return re.sub(r"\n{3,}", "\n\n", _TRAILING.sub("", text))
 
 
 def _language(element: Any) -> str:

@@ -142,7 +142,7 @@ def body_of(path: str, text: str) -> str:
 _ADOC_INCLUDE = re.compile(r"^include::([^\[\]\n]+)\[([^\n]*)\][ \t]*$", re.MULTILINE)
 _ADOC_ATTRIBUTE = re.compile(r"^:([\w-]+):[ \t]+([^\n]*)$", re.MULTILINE)
 _ADOC_TAG = re.compile(r"\b(tag|end)::([\w.-]+)\[\]")
-_ADOC_OPTION = re.compile(r"""(\w+)=(?:"([^"]*)"|([^,]*))""")
+_ADOC_OPTION = re.compile(r"""(?<!\w)(\w+)=(?:"([^"]*)"|([^,]*))""")
 
 
 def expand_asciidoc(text: str, above: tuple[str, ...], includes: Includes) -> str:

@@ -18,6 +18,10 @@ MAX_FRONT_MATTER = 64 * 1024
 """Bytes; what is longer is no front matter but an attack or an accident."""
 
 MAX_DEPTH = 50
+
+MAX_TITLE = 200
+"""Characters; it stands in front of each chunk that is embedded, as headings do."""
+
 _FRONT_MATTER = re.compile(
     r"(?P<mark>---|\+\+\+)[ \t]*\n(?P<inside>.*?)^(?P=mark)[ \t]*(?:\n|\Z)",
     re.DOTALL | re.MULTILINE,
@@ -194,12 +198,12 @@ def _plain(value: Any) -> Any:
 def title_of(name: str, metadata: Mapping[str, Any], text: str, own: str = "") -> str:
     stated = metadata.get("title")
     if isinstance(stated, str | int | float) and str(stated).strip():
-        return str(stated).strip()
+        return str(stated).strip()[:MAX_TITLE]
     heading = _TOP_HEADING.search(FENCED.sub("", text))
     # The marks that may close a heading are cut here: as a pattern they take the square of its length.
     closed = heading[1].rstrip(" \t").rstrip("#").rstrip(" \t") if heading else ""
     words = _without_marks(closed or (heading[1] if heading else ""))
-    return words or " ".join(own.split()) or _readable_stem(name)
+    return (words or " ".join(own.split()) or _readable_stem(name))[:MAX_TITLE]
 
 
 def _without_marks(heading: str) -> str:

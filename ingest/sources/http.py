@@ -184,7 +184,9 @@ class HttpClient:
         try:
             with self._client.stream("GET", url, headers=headers) as response:
                 body = self._body(response, limit)
-        except httpx.InvalidURL as error:  # httpx looks at a redirect also where it does not follow it
+        except (
+            httpx.InvalidURL
+        ) as error:  # httpx looks at a redirect also where it does not follow it
             raise RedirectRefused(f"{_shown(url)} redirects to what is no address") from error
         except httpx.TransportError as error:
             raise _TryAgain(f"no whole answer ({type(error).__name__}: {error})") from error
@@ -271,7 +273,9 @@ def is_public(address: str) -> bool:
     """Whether an IP address is one of the internet, also when IPv6 wraps an IPv4 address."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour  # of Teredo nothing is public: its addresses are no one's
+        inner = (
+            ip.ipv4_mapped or ip.sixtofour
+        )  # of Teredo nothing is public: its addresses are no one's
         if ip in _NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
         if inner:

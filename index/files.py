@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import uuid
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from index.errors import StorageFailed
+from index.errors import IndexUnavailable, StorageFailed
 
 REMEDIES = {
     errno.ENOSPC: "free space on that disk",
@@ -39,8 +40,19 @@ TRUNCATED = "SQLITE_IOERR_SHORT_READ"
 """The one that tells of the file, which is shorter than it says, and not of the disk."""
 
 
+SEGMENT = re.compile(r"[\w-]{1,64}", re.ASCII)
+"""Names of segments. A catalog that came from elsewhere, in a snapshot, may say anything."""
+
+
 def segment_folder(folder: Path, name: str) -> Path:
-    """Where the files of a segment of the index at `folder` lie."""
+    """Where the files of a segment of the index at `folder` lie; raises `IndexUnavailable` for a name that
+    would lead out of it.
+    """
+    if not SEGMENT.fullmatch(name):
+        raise IndexUnavailable(
+            f"the catalog of {folder} calls a segment {name!r}, which is no name: restore a snapshot "
+            "that you trust with `casebook index restore`, or move it away and run `casebook ingest`"
+        )
     return folder / "segments" / name
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from index.catalog import Catalog, State
-from index.errors import StorageFailed
-from index.files import read_files, sha256, write_file
+from index.errors import IndexUnavailable, StorageFailed
+from index.files import read_files, segment_folder, sha256, write_file
 from index.reader import IndexReader
 from index.store import catalog_path, open_current, rebuild, verify_files
 from tests.conftest import World
@@ -131,3 +131,10 @@ def test_a_file_is_not_taken_for_damaged_where_no_more_can_be_opened(tmp_path: P
     refused = pytest.raises(StorageFailed, match=r"/a: Too many open files: .*ulimit -n")
     with no_more_files(), refused:
         read_files(tmp_path, {"a": sha256(b"data")})
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc", "..", "", "a/b", "a\0", "é", "a" * 65])
+def test_no_name_of_a_segment_leads_out_of_the_index(tmp_path: Path, name: str) -> None:
+    with pytest.raises(IndexUnavailable, match="which is no name"):
+        segment_folder(tmp_path, name)
+    assert segment_folder(tmp_path, "0123abcd").parent == tmp_path / "segments"

@@ -290,7 +290,7 @@ def test_token_file_is_read_at_each_sync(
         source.list()
         assert server.requests[-1].headers["authorization"] == f"Bearer {words.strip()}"
     token.write_text(f"{SECRET}\nX-Evil: 1")
-    with pytest.raises(SourceUnavailable, match="holds no token") as error:
+    with pytest.raises(SourceUnavailable, match="does not hold a token") as error:
         source.list()
     assert SECRET not in str(error.value)
 

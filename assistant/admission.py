@@ -31,7 +31,7 @@ SHARE = 0.5
 """The part of the waiting places that one caller may hold: the other half stays for everyone else."""
 
 FIRST_GUESS = {"search": 0.1, "ask": 0.3}
-"""Seconds that one takes, before any was measured: two cores, `python -m benchmarks.load`."""
+"""Seconds that one takes on two idle cores (docs/benchmarks.md), until some were measured here."""
 
 SMOOTHING = 1 / 8
 """Weight of the newest time in the recent time, as TCP smooths round trips (RFC 6298)."""

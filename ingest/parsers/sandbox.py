@@ -196,17 +196,15 @@ class _Worker:
         self._answers.put(None)
 
     def _reason(self) -> str:
-        """Why the process ended, for a message; what it wrote to its standard error is logged."""
+        """Why the process ended, for a message. What it wrote to its standard error may quote the document, so it
+        is logged for debugging alone.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         self._process.kill()
         code = self._process.wait()
         self._errors.seek(0)
-        log.info(
-            "a parser ended with %s: %s",
-            code,
-            self._errors.read()[-4000:].decode("utf-8", "replace"),
-        )
+        log.debug("a parser wrote: %s", self._errors.read()[-4000:].decode("utf-8", "replace"))
         return f"broke its parser (exit {code})"
 
     def end(self) -> None:

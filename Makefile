@@ -26,7 +26,7 @@ help:
 	@echo "make clean  remove what set-up and use have made here"
 
 run: setup
-	@echo "==> Ingesting corpus/ (only what changed is read)"
+	@echo "==> Ingesting corpus/ and docs/runbooks/ (only what changed is read)"
 	@$(BIN)/casebook ingest
 	@echo "==> Starting the service; Ctrl-C stops it"
 	@exec $(BIN)/casebook serve

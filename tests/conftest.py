@@ -157,7 +157,8 @@ def serving(cwd: Path, *arguments: str, **environment: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def live_server(case_studies_index: Path) -> Iterator[str]:
     """The address of a real server over the case studies."""
-    with serving(ROOT, CASEBOOK_INDEX=str(case_studies_index)) as address:
+    where = {"CASEBOOK_INDEX": str(case_studies_index), "CASEBOOK_CORPUS": '["corpus"]'}
+    with serving(ROOT, **where) as address:
         yield address
 
 

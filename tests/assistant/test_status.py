@@ -63,6 +63,7 @@ def test_readers_are_told_what_concerns_them_and_operators_the_rest(
         "CASEBOOK_INDEX": str(case_studies_index),
         "CASEBOOK_KEYS": str(tmp_path / "keys.sqlite"),
         "CASEBOOK_ANONYMOUS_ACCESS": "[]",
+        "CASEBOOK_CORPUS": '["corpus"]',
     }
     keys = {}
     for name, access in (("reader", "nothing-of-it"), ("ops", "casebook:operator")):

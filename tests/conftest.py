@@ -28,6 +28,11 @@ PUBLIC = frozenset({"public"})
 READER = anonymous(PUBLIC)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests come last: Playwright leaves an event loop running, beside which no other runs."""
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
 def quiet(progress: Progress) -> None:
     """A report that shows nothing."""
 

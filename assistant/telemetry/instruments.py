@@ -136,7 +136,7 @@ async def stepped(name: str, events: AsyncGenerator[T, None]) -> AsyncGenerator[
     try:
         while (event := await _within(around, anext(events, None))) is not None:
             yield event
-    except BaseException as error:
+    except BaseException as error:  # an interruption ends the span too, and is raised again
         failed(span, error)
         raise
     finally:

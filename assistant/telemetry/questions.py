@@ -45,7 +45,7 @@ async def counted(
                     mode = "none" if status == "abstained" else event.answer.mode
                     FIRST_SENTENCE.record(spoke or 0.0, {"mode": mode})
                 yield event
-    except Exception as error:
+    except Exception as error:  # counted by its kind, whatever it is, and raised again
         status = _refusal(error, getattr(error, "status", 500))
         raise
     finally:

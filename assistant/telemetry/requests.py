@@ -46,7 +46,7 @@ class Watched:
         token = context.attach(content.telling(around) if self._telling else around)
         try:
             await self.app(scope, receive, request.send)
-        except Exception as error:
+        except Exception as error:  # noted on the span, and raised again
             failed(request.span, error)
             request.status = 500
             raise

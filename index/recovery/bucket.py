@@ -55,7 +55,7 @@ class BucketStorage:
         self._store = S3Store(
             bucket,
             prefix=prefix or None,
-            config={name: value for name, value in given.items() if value},  # type: ignore[arg-type] - a TypedDict
+            config={name: value for name, value in given.items() if value},  # type: ignore[arg-type]  # a TypedDict
             client_options={
                 "allow_http": settings.allow_http,
                 "connect_timeout": CONNECT,

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from index.errors import ParseError
 from ingest.parsers.links import target
 from ingest.parsers.parsed import Parsed, reading
 from ingest.parsers.text import FENCED, decode, storable, title_of
@@ -14,6 +15,9 @@ _LEFT_OUT = {
     **{"aside": "asides", "form": "forms", "iframe": "iframes"},
     **{"noscript": "scripts", "template": "templates"},
 }
+MAX_DEPTH = 200
+"""How deep elements may lie in one another; said here, since the interpreter's own limit is
+whatever some library last set it to, and pages that people wrote reach about 50."""
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
 """Tried where white space begins, not at every blank of it: that takes the square of its length."""
 _CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]*?\b(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.I)
@@ -46,6 +50,10 @@ def from_soup(name: str, soup: Any, own_title: str = "") -> Parsed:
     """Markdown of the main content; what is no content is taken out and counted."""
     from markdownify import MarkdownConverter
 
+    if _deeper_than(MAX_DEPTH, soup):
+        raise ParseError(
+            f"{name} has elements over {MAX_DEPTH} deep in one another: flatten what is nested deeply"
+        )
     counts = _leave_out(soup)
     title = soup.title.get_text(" ", strip=True) if soup.title else own_title
     for furniture in [*soup.find_all("head"), *soup.find_all("title"), *soup("a", "headerlink")]:
@@ -61,6 +69,13 @@ def from_soup(name: str, soup: Any, own_title: str = "") -> Parsed:
     with reading(name, "HTML that can't be read", "flatten what is nested deeply"):
         text = _tidy(converter.convert_soup(_content(soup)))
     return Parsed(title_of(name, {}, text, title), text, {}, counts)
+
+
+def _deeper_than(most: int, soup: Any) -> bool:
+    level: list[Any] = [soup]
+    for _ in range(most + 1):
+        level = [child for tag in level for child in tag.find_all(True, recursive=False)]
+    return bool(level)
 
 
 def _leave_out(soup: Any) -> dict[str, int]:

@@ -514,7 +514,8 @@ def as_markdown(name: str, body: Any, dropped: Counter[str]) -> str:
         return ""
     if isinstance(body, str):
         return wiki_to_markdown(body, dropped)
-    source = body["html"] if "html" in body else adf_to_html(body)
+    with reading(name, "a text that can't be read", "flatten what is nested deeply"):
+        source = body["html"] if "html" in body else adf_to_html(body)
     parsed = from_soup(name, BeautifulSoup(f"<body>{source}</body>", "html.parser"))
     dropped.update(parsed.dropped)
     return parsed.text.strip("\n")

@@ -957,16 +957,13 @@ def test_atlassian_documents_become_markdown() -> None:
     assert dropped == {"images": 1}
 
 
-def test_deep_document_is_an_error_that_names_it(
-    jira: Jira, jira_server: Standin, tmp_path: Path, clock: Clock
-) -> None:
+@pytest.mark.parametrize("depth", [400, 20_000])
+def test_deep_document_is_an_error_that_names_it(depth: int) -> None:
     deep: dict[str, object] = {"type": "text", "text": "x"}
-    for _ in range(400):
+    for _ in range(depth):
         deep = {"type": "blockquote", "content": [deep]}
-    jira.issue("SHOP-1", description=deep)
-    source = jira_source(jira_server, tmp_path, clock)
-    with pytest.raises(ParseError, match="SHOP-1"):
-        jira_text(source, "SHOP-1")
+    with pytest.raises(ParseError, match=r"SHOP-1 .*nested deeply"):
+        as_markdown("SHOP-1", deep, Counter())
 
 
 XML = """<?xml version="1.0" encoding="UTF-8"?>{dtd}

@@ -6,7 +6,7 @@ can be found and cited. A chunk stays inside one section.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -31,7 +31,7 @@ _BLOCKS = {
     "paragraph_open": "text",
     "blockquote_open": "text",
     "html_block": "text",
-    "hr": "text",
+    "hr": "break",
     "bullet_list_open": "list",
     "ordered_list_open": "list",
     "table_open": "table",
@@ -127,11 +127,15 @@ def _blocks(text: str) -> list[_Block]:
     if not starts or text[: starts[0][0]].strip():
         starts.insert(0, (0, "text", 0, ""))
     ends = [*(start for start, *_ in starts[1:]), len(text)]
-    return [
+    blocks = [
         _Block(_skip_blank(text, start, end), end, kind, level, heading)
         for (start, kind, level, heading), end in zip(starts, ends, strict=True)
         if text[start:end].strip()
     ]
+    while len(blocks) > 1 and blocks[-1].kind == "break":
+        last = blocks.pop()
+        blocks[-1] = replace(blocks[-1], end=last.end)
+    return blocks
 
 
 def _line_starts(text: str) -> list[int]:
@@ -174,22 +178,28 @@ def _labelled_items(
 
 
 def _sections(blocks: Sequence[_Block]) -> Iterator[_Section]:
-    """Group blocks under their headings; a heading with nothing of its own opens the next section."""
+    """Group blocks under their headings; a heading with nothing of its own opens the next section.
+
+    A thematic break ends a section too, with the heading kept: CommonMark and HTML have it stand where the
+    topic changes within a section, so no chunk should say both. It ends a list of labelled items as any
+    other block does.
+    """
     path: list[tuple[int, str]] = []
     start: int | None = None
     body: list[_Block] = []
     for block in blocks:
-        if not block.level:
-            if path and path[-1][0] == _LABEL_LEVEL and body:
-                yield _section(start, path, body)
-                start, body = None, []
-                path.pop()
-            body.append(block)
-            continue
-        if body:
+        after_labels = not block.level and bool(path) and path[-1][0] == _LABEL_LEVEL
+        if body and (block.level or block.kind == "break" or after_labels):
             yield _section(start, path, body)
             start, body = None, []
+        if after_labels:
+            path.pop()
+        if not block.level and block.kind != "break":
+            body.append(block)
+            continue
         start = block.start if start is None else start
+        if block.kind == "break":
+            continue
         path = [(level, name) for level, name in path if level < block.level]
         path.append((block.level, _plain_heading(block.heading)))
         if block.kind == "label":

@@ -28,7 +28,7 @@ from ingest.parsers.site import parse_page
 from ingest.parsers.text import decode
 from ingest.sources.source import Content, Item, Source
 
-RECIPE = "4"
+RECIPE = "5"
 """Raise it when parsing or chunking changes what comes out, and every document is read again."""
 
 

@@ -115,6 +115,19 @@ def test_labelled_list_items_are_sections_in_small() -> None:
     assert text[chunks[1].body_start : chunks[1].end] == "restores are quick and dull."
 
 
+def test_thematic_break_ends_a_chunk_and_keeps_the_heading() -> None:
+    text = "# T\n\n## FAQ\n\nYes.\n\n***\n\nNo.\n\n---\n\n## Next\n\nMaybe.\n\n***\n"
+    chunks = chunk(("T",), text, SMALL)
+    assert [text[each.body_start : each.end] for each in chunks] == ["Yes.", "No.", "Maybe.\n\n***"]
+    assert [each.heading_path for each in chunks] == [("T", "FAQ"), ("T", "FAQ"), ("T", "Next")]
+    assert_covers(text, chunks)
+
+
+def test_thematic_break_ends_a_list_of_labelled_items() -> None:
+    text = "# T\n\n- Problem: it goes wrong a lot\n- Result: now it goes right\n\n***\n\nElse.\n"
+    assert chunk(("T",), text, SMALL)[-1].heading_path == ("T",)
+
+
 def test_list_with_only_some_labels_stays_a_list() -> None:
     text = "- Note: this is a remark to read\n- and this is an item like others\n"
     assert bodies(text) == [text.strip()]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from assistant.access.caller import LOCAL
 from assistant.assistant import Assistant
 from assistant.rank import CLEAR_MARGIN, FEWEST_RERANKED, RERANK_TOKENS, RETRIEVED, Ranking, rank
 from index.reranker import Reranker

@@ -1,12 +1,12 @@
 """Chunking: a document's text as spans that follow its headings, lists, tables and code.
 
-Chunks never overlap, and between them lies nothing but white space, so every word of a document
-can be found and cited. A chunk stays inside one section.
+Chunks never overlap, and between them lies nothing but white space and thematic breaks, so every
+word of a document can be found and cited. A chunk stays inside one section.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -124,18 +124,17 @@ def _blocks(text: str) -> list[_Block]:
             starts.extend(items)
         else:
             starts.append((start, _BLOCKS.get(token.type, "text"), 0, ""))
+        if token.type == "hr":
+            # Definitions of links are no blocks, and would be lost with the line above them.
+            starts.append((lines[token.map[1]], "text", 0, ""))
     if not starts or text[: starts[0][0]].strip():
         starts.insert(0, (0, "text", 0, ""))
     ends = [*(start for start, *_ in starts[1:]), len(text)]
-    blocks = [
+    return [
         _Block(_skip_blank(text, start, end), end, kind, level, heading)
         for (start, kind, level, heading), end in zip(starts, ends, strict=True)
         if text[start:end].strip()
     ]
-    while len(blocks) > 1 and blocks[-1].kind == "break":
-        last = blocks.pop()
-        blocks[-1] = replace(blocks[-1], end=last.end)
-    return blocks
 
 
 def _line_starts(text: str) -> list[int]:
@@ -181,12 +180,14 @@ def _sections(blocks: Sequence[_Block]) -> Iterator[_Section]:
     """Group blocks under their headings; a heading with nothing of its own opens the next section.
 
     A thematic break ends a section too, with the heading kept: CommonMark and HTML have it stand where the
-    topic changes within a section, so no chunk should say both. It ends a list of labelled items as any
-    other block does.
+    topic changes within a section, so no chunk should say both.
     """
     path: list[tuple[int, str]] = []
     start: int | None = None
     body: list[_Block] = []
+    if all(block.kind == "break" for block in blocks):
+        body = list(blocks)  # a text of nothing else
+        blocks = []
     for block in blocks:
         after_labels = not block.level and bool(path) and path[-1][0] == _LABEL_LEVEL
         if body and (block.level or block.kind == "break" or after_labels):
@@ -194,12 +195,12 @@ def _sections(blocks: Sequence[_Block]) -> Iterator[_Section]:
             start, body = None, []
         if after_labels:
             path.pop()
-        if not block.level and block.kind != "break":
+        if block.kind == "break":
+            continue
+        if not block.level:
             body.append(block)
             continue
         start = block.start if start is None else start
-        if block.kind == "break":
-            continue
         path = [(level, name) for level, name in path if level < block.level]
         path.append((block.level, _plain_heading(block.heading)))
         if block.kind == "label":
@@ -344,6 +345,7 @@ _SEAMS: dict[str, list[Callable[[str, int, int], list[tuple[int, int]]]]] = {
     "text": [_blank_line, _any_item, _cut_sentences, _line],
     "list": [_top_item, _any_item, _blank_line, _cut_sentences, _line],
     "label": [_blank_line, _any_item, _cut_sentences, _line],
+    "break": [_line],
     "table": [_line],
     "code": [_blank_line, _line],
 }

@@ -128,6 +128,13 @@ def test_thematic_break_ends_a_chunk_and_keeps_the_heading() -> None:
     assert_covers(text, chunks)
 
 
+def test_what_is_no_block_is_kept_below_a_thematic_break() -> None:
+    assert bodies("One.\n\n***\n[ref]: http://example.com\n") == [
+        "One.",
+        "[ref]: http://example.com",
+    ]
+
+
 def test_thematic_break_ends_a_list_of_labelled_items() -> None:
     text = "# T\n\n- Problem: it goes wrong a lot\n- Result: now it goes right\n\n***\n\nElse.\n"
     assert chunk(("T",), text, SMALL)[-1].heading_path == ("T",)

@@ -15,9 +15,9 @@ _LEFT_OUT = {
     **{"aside": "asides", "form": "forms", "iframe": "iframes"},
     **{"noscript": "scripts", "template": "templates"},
 }
-MAX_DEPTH = 200
-"""How deep elements may lie in one another; said here, since the interpreter's own limit is
-whatever some library last set it to, and pages that people wrote reach about 50."""
+MAX_DEPTH = 300
+"""How deep elements may lie in one another: a little less than Python's usual limit lets through, which
+some libraries raise. A page that leaves its paragraphs open is read as one in another."""
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
 """Tried where white space begins, not at every blank of it: that takes the square of its length."""
 _CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]*?\b(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.I)

@@ -19,6 +19,7 @@ from ingest.chunk import ChunkSizes, chunk
 from ingest.parsers.sandbox import Limits, Parsers
 from ingest.sources.github import GithubSettings, GithubSource
 from ingest.sources.jira import JiraSettings, JiraSource
+from tests.ingest.test_chunk import assert_covers
 from tests.ingest.test_parsers import REAL
 
 SIZES = ChunkSizes(
@@ -205,16 +206,12 @@ def _check_words(refused: str, name: str) -> None:
 
 
 def _check_spans(title: str, text: str) -> None:
-    """Chunks do not overlap, and nothing but white space lies between two."""
-    end = 0
-    for piece in chunk((title,), text, SIZES):
-        assert not text[end : piece.start].strip()
-        assert end <= piece.start <= piece.body_start <= piece.end <= len(text)
+    chunks = chunk((title,), text, SIZES)
+    assert_covers(text, chunks)
+    for piece in chunks:
         body = text[piece.start : piece.end]
         for sentence in sentences(body):
             assert 0 <= sentence.start < sentence.end <= len(body)
-        end = piece.end
-    assert not text[end:].strip()
 
 
 # --- payloads of trackers ---------------------------------------------------------------------

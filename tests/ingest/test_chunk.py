@@ -27,6 +27,7 @@ BREAK = re.compile(r"^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$", re.MULTILINE)
 
 
 def assert_covers(text: str, chunks: list[Chunk]) -> None:
+    """Chunks do not overlap, and nothing but white space and thematic breaks lies between two."""
     end = 0
     for piece in chunks:
         assert not BREAK.sub("", text[end : piece.start]).strip(), "words lost between two chunks"

@@ -7,6 +7,7 @@ word of a document can be found and cited. A chunk stays inside one section.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -233,6 +234,7 @@ def _pack(
 ) -> list[tuple[int, int]]:
     """Spans of one section: whole blocks as long as they fit together, cut only where they don't."""
 
+    @cache
     def fits(start: int, end: int) -> bool:
         body = text[start:end]
         return (
@@ -244,6 +246,9 @@ def _pack(
     spans: list[tuple[int, int]] = []
     for block in section.blocks:
         start, end = _body_start(text, block), _strip_end(text, block.start, block.end)
+        if spans and fits(spans[-1][0], end):  # then the block fits alone, and need not be counted
+            spans[-1] = (spans[-1][0], end)
+            continue
         for piece in _fit(text, start, end, block.kind, fits):
             if spans and fits(spans[-1][0], piece[1]):
                 spans[-1] = (spans[-1][0], piece[1])

@@ -1,6 +1,9 @@
 """The 8-bit models against the same weights in full precision, as torch runs them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from index.embedder import (
     load_embedder,
     packaged_path,
 )
-from index.encoder import CALIBRATIONS, batches, padded
+from index.encoder import CALIBRATIONS, Encoder, batches, padded, precision
 from index.errors import ModelUnavailable
 from index.reranker import Reranker
 
@@ -53,6 +56,76 @@ def test_a_vector_does_not_depend_on_what_is_embedded_with_it(embedder: Embedder
     together, alone = embedder.embed(TEXTS), np.stack([embedder.embed([text])[0] for text in TEXTS])
     assert np.allclose(together, alone, atol=1e-4)
     assert np.allclose(embedder.embed_question(TEXTS[0])[0], alone[0])
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    known = PACKAGED["all-MiniLM-L6-v2"]
+    folder = packaged_path(known.package, known.folder)
+    assert folder is not None
+    return Encoder("all-MiniLM-L6-v2", folder, known.pooling, known.max_tokens, streams=2)
+
+
+MANY = [f"{number} " + text for number in range(40) for text in TEXTS]
+
+
+def one_by_one(encoder: Encoder, texts: list[str]) -> np.ndarray:
+    found = {}
+    for positions, (vectors, _) in encoder.run(encoder.encode(texts)):
+        found |= dict(zip(positions, vectors, strict=True))
+    return np.stack([found[position] for position in range(len(texts))])
+
+
+def test_batches_on_several_streams_come_back_in_the_order_of_the_texts(encoder: Encoder) -> None:
+    many = encoder.run_many(encoder.encode(MANY))
+    assert np.allclose(many, one_by_one(encoder, MANY), atol=1e-4)
+    assert len(batches([len(each.ids) for each in encoder.encode(MANY)], 512)) > 6
+
+
+def test_a_fault_amid_many_batches_leaves_nothing_behind(encoder: Encoder) -> None:
+    broken = SimpleNamespace(ids=list(range(1, 200)))  # the longest comes last, and has no types
+    with pytest.raises(AttributeError):
+        encoder.run_many([*encoder.encode(MANY), broken])
+    assert np.allclose(
+        encoder.run_many(encoder.encode(TEXTS)), one_by_one(encoder, TEXTS), atol=1e-4
+    )
+
+
+def test_questions_are_embedded_while_many_texts_are(embedder: Embedder) -> None:
+    alone = embedder.embed_question(TEXTS[0])[0]
+    asked, done = [], threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            asked.append(embedder.embed_question(TEXTS[0])[0])
+
+    with ThreadPoolExecutor(3) as threads:
+        asking = threads.submit(ask)
+        vectors = list(threads.map(embedder.embed, [MANY, MANY[::-1]]))
+        done.set()
+        asking.result()
+    assert len(asked) > 10
+    assert all(np.allclose(each, alone, atol=1e-4) for each in asked)
+    assert np.allclose(vectors[0], vectors[1][::-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "rest"),
+    [
+        ("vendor_id : GenuineIntel\nflags : avx512_bf16 avx512_vnni", "f32"),
+        ("vendor_id : GenuineIntel\nflags : avx512_bf16 amx_bf16 amx_tile", None),
+        ("vendor_id : AuthenticAMD\nflags : avx512_bf16 avx512_vnni", None),
+        (None, None),
+    ],
+    ids=["intel without amx", "intel with amx", "amd", "not linux"],
+)
+def test_bfloat16_is_left_to_processors_that_gain_by_it(
+    cpu: str | None, rest: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "cpuinfo"
+    if cpu is not None:
+        file.write_text(cpu)
+    assert precision(file).get("INFERENCE_PRECISION_HINT") == rest
 
 
 def test_tokens_are_counted_before_anything_is_cut(embedder: Embedder) -> None:

@@ -91,6 +91,11 @@ def test_a_fault_amid_many_batches_leaves_nothing_behind(encoder: Encoder) -> No
     )
 
 
+def test_few_texts_and_many_get_the_same_vectors(embedder: Embedder) -> None:
+    few = np.concatenate([embedder.embed(MANY[at : at + 10]) for at in range(0, len(MANY), 10)])
+    assert np.allclose(embedder.embed(MANY), few, atol=1e-4)
+
+
 def test_questions_are_embedded_while_many_texts_are(embedder: Embedder) -> None:
     alone = embedder.embed_question(TEXTS[0])[0]
     asked, done = [], threading.Event()
